@@ -1,0 +1,1 @@
+"""The journey tracker: where every customer of a webshop is on their journey, in real time."""

@@ -1,0 +1,1 @@
+"""The built-in journey models and their reader."""

@@ -1,0 +1,1 @@
+"""Journey state in Redis."""

@@ -1,0 +1,1 @@
+"""The partition processor and its two stages, ingest and track."""
