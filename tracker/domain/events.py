@@ -64,7 +64,7 @@ class Event(msgspec.Struct, omit_defaults=True):
     """What ingest had to mend, for example `ts_in_future`."""
 
 
-KNOWN_TYPES: frozenset[str] = frozenset(
+EVENT_TYPES: tuple[str, ...] = tuple(
     """
     page_viewed search_performed product_list_viewed product_viewed review_read size_guide_viewed video_watched
     calculator_used webinar_attended promotion_viewed promotion_clicked ad_viewed ad_clicked email_opened
@@ -78,7 +78,10 @@ KNOWN_TYPES: frozenset[str] = frozenset(
     lead_submitted demo_booked quote_requested quote_sent contract_signed
     """.split()
 )
-"""Types with a meaning of their own; any other type is accepted, counts as activity and can be named in a model."""
+"""Types with a meaning of their own; any other type is accepted, counts as activity and can be named in a model.
+States hold a type by its place in this table: append, never reorder."""
+
+KNOWN_TYPES: frozenset[str] = frozenset(EVENT_TYPES)
 
 PASSIVE_TYPES: frozenset[str] = frozenset(
     """
@@ -87,11 +90,6 @@ PASSIVE_TYPES: frozenset[str] = frozenset(
     """.split()
 )
 """Types that neither open nor extend a session, nor delay a drop-off, nor open a journey."""
-
-NEVER_LATE_TYPES: frozenset[str] = frozenset(
-    "order_completed trial_started subscription_started contract_signed order_refunded order_cancelled".split()
-)
-"""Facts that count however late they come; they are idempotent by `order_id` or their own id for good."""
 
 NOT_AN_IDENTITY: frozenset[str] = frozenset({"", "0", "null", "undefined", "anonymous", "guest", "none", "nan"})
 """Values that shops send where they know nobody (compared in lower case)."""

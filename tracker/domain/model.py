@@ -6,11 +6,9 @@ look-up and pays only for what that type can do.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-
-from tracker.domain.events import PASSIVE_TYPES
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

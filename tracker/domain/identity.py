@@ -1,0 +1,213 @@
+"""Who is who: an anonymous person's past joins the customer's, nothing is lost and nothing new is armed."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from tracker.domain import journeys, sessions
+from tracker.domain.events import Item
+from tracker.domain.orders import MONEY
+from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered, Output, Sales
+from tracker.domain.rules import about
+from tracker.domain.said import end_dropoffs
+from tracker.domain.state import (
+    MAX_CART_LINES,
+    MAX_CONVERTED,
+    MAX_DROPOFFS,
+    MAX_IDS,
+    MAX_ORDERS,
+    Armed,
+    Facts,
+    Journey,
+    Order,
+    Said,
+    Session,
+    State,
+)
+from tracker.domain.table import Table
+
+T = TypeVar("T")
+
+
+class Legacy(msgspec.Struct, array_like=True):
+    """The part of a merged person's past that is not sent on as events."""
+
+    facts: Facts
+    said: Said
+
+
+encode_legacy = msgspec.msgpack.Encoder().encode
+decode_legacy = msgspec.msgpack.Decoder(Legacy).decode
+
+
+def leave_merged(state: State, ts: int, table: Table) -> list[Happening]:
+    """The anonymous journey, if it was ever told of, ends with `merged`."""
+    out: list[Happening] = []
+    journeys.leave(state.facts, ts, table, out, "merged")
+    return out
+
+
+def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Facts:
+    """The customer's older facts with those of the anonymous person: commutes with orders and with other merges."""
+    anonymous = other.person[2:] if other.person.startswith("a:") else None
+    own.anonymous_ids = _union(own.anonymous_ids, [anonymous] if anonymous else [], other.anonymous_ids)[:MAX_IDS]
+    if (other.last, other.last_id) > (own.last, own.last_id):
+        own.last, own.last_id = other.last, other.last_id
+    if other.active_at > own.active_at:
+        own.active_at, own.active_id, own.active_type = other.active_at, other.active_id, other.active_type
+    _join_orders(own, other, out)
+    _join_sessions(own, other, table, out)
+    _join_journeys(own, other, table, out)
+    _join_carts(own, other)
+    own.armed = _stronger(own.armed, other.armed, own.orders, table)
+    own.dropped = _union(own.dropped, other.dropped)
+    own.consent_marketing = max(own.consent_marketing or NEVER, other.consent_marketing or NEVER)
+    own.consent_analytics = max(own.consent_analytics or NEVER, other.consent_analytics or NEVER)
+    if own.consent_marketing == NEVER:
+        own.consent_marketing = None
+    if own.consent_analytics == NEVER:
+        own.consent_analytics = None
+    own.segments = own.segments or other.segments
+    own.currency = own.currency or other.currency
+    return own
+
+
+NEVER = (-(1 << 62), "", False)
+
+
+def join_said(own: Said, other: Said) -> None:
+    """Sent drop-offs and published sessions move along, so that they are ended or corrected by the customer's id."""
+    known = {dropoff.id for dropoff in own.dropoffs}
+    own.dropoffs = sorted(
+        own.dropoffs + [dropoff for dropoff in other.dropoffs if dropoff.id not in known],
+        key=lambda dropoff: (dropoff.detected_at, dropoff.id),
+    )[-MAX_DROPOFFS:]
+    ids = {session.id for session in own.sessions}
+    own.sessions = own.sessions + [session for session in other.sessions if session.id not in ids]
+    own.sales += other.sales
+    own.orders += other.orders
+
+
+def end_absorbed(state: State, table: Table, out: list[Output]) -> None:
+    """An order that the customer had already placed ends the drop-offs that came with the absorbed past."""
+    facts = state.facts
+    for order in sorted(facts.orders, key=lambda order: (order.ts, order.id)):
+        fields = about(facts, table)
+        fields["last_event"] = LastEvent(facts.active_id, facts.active_type, facts.active_at)
+        message = DropOff(
+            id="", kind="recovered", reason="", armed_at=0, due_at=0, detected_at=0,
+            session_id=order.session_id, **fields,
+        )  # fmt: skip
+        ordered = Ordered(order.id, order.ts, order.value / MONEY, order.session_id, order.names, message)
+        end_dropoffs(state.said, ordered, table, out)
+
+
+def _join_orders(own: Facts, other: Facts, out: list[Happening]) -> None:
+    mine = {order.id for order in own.orders}
+    theirs = []
+    for order in other.orders:
+        if order.id in mine:
+            if not order.cancelled:
+                other.order_count -= 1
+                other.revenue[order.currency] = other.revenue.get(order.currency, 0) - order.value + order.refunded
+                out.append(Sales(f"merged:{order.id}", -1, order.refunded - order.value, order.currency))
+        else:
+            theirs.append(order)
+    latest = max([*own.orders, *theirs], key=lambda order: order.ts, default=None)
+    if latest is not None and any(latest is order for order in theirs):
+        own.order_session, own.added_since_order = other.order_session, other.added_since_order
+    own.orders = sorted(own.orders + theirs, key=lambda order: (order.ts, order.id))[-MAX_ORDERS:]
+    own.order_ids += other.order_ids
+    own.order_count += other.order_count
+    for currency, amount in other.revenue.items():
+        own.revenue[currency] = own.revenue.get(currency, 0) + amount
+    own.early_refunds = _union(own.early_refunds, other.early_refunds)
+
+
+def _join_sessions(own: Facts, other: Facts, table: Table, out: list[Happening]) -> None:
+    own.sessions += other.sessions
+    theirs = other.session
+    if theirs is None:
+        return
+    mine = own.session
+    if mine is None:
+        own.session = theirs
+        return
+    first, last = sorted((mine, theirs), key=lambda session: (session.start, session.id))
+    if last.start - first.last < table.gap:
+        own.session = _unite(first, last)
+    else:
+        own.session = first
+        sessions.close(own, table, out)
+        own.session = last
+
+
+def _unite(first: Session, last: Session) -> Session:
+    return msgspec.structs.replace(
+        first,
+        last=max(first.last, last.last),
+        events=first.events + last.events,
+        pages=first.pages + last.pages,
+        entry_url=first.entry_url or last.entry_url,
+        exit_url=last.exit_url or first.exit_url,
+        channel=first.channel or last.channel,
+        device=first.device or last.device,
+        campaign=first.campaign or last.campaign,
+        ordered=first.ordered or last.ordered,
+    )
+
+
+def _join_journeys(own: Facts, other: Facts, table: Table, out: list[Happening]) -> None:
+    converted = sorted(own.converted + other.converted, key=lambda journey: (journey.opened_at, journey.id))
+    own.converted = converted[-MAX_CONVERTED:]
+    theirs = other.journey
+    if other.converted and own.journey is None and not own.converted:
+        own.ordered_last = other.ordered_last
+    if theirs is None or not theirs.path:
+        return
+    mine = own.journey
+    if mine is None:
+        own.journeys += 1
+        number = own.journeys
+        mine = own.journey = msgspec.structs.replace(
+            theirs, id=journeys.journey_id(own.person, table, number), number=number, path=[]
+        )
+    else:
+        mine.met |= theirs.met
+        mine.opened_at = min(mine.opened_at, theirs.opened_at)
+        mine.last_active = max(mine.last_active, theirs.last_active)
+        mine.channels = _union(theirs.channels, mine.channels)
+    _gain(own, mine, theirs, table, out)
+
+
+def _gain(own: Facts, mine: Journey, theirs: Journey, table: Table, out: list[Happening]) -> None:
+    """Phases that only the anonymous journey had entered are published `backfilled`; the furthest is current."""
+    for phase in sorted(set(theirs.path) - set(mine.path)):
+        current = mine.path[-1] if mine.path else -1
+        out.append(journeys.backfilled(own, mine, phase, theirs.moved_at, table, moves=phase > current))
+        mine.path = sorted([*mine.path, phase])
+        mine.moved_at = max(mine.moved_at, theirs.moved_at)
+
+
+def _join_carts(own: Facts, other: Facts) -> None:
+    lines: dict[tuple[str, str | None], Item] = {}
+    for line in [*own.cart, *other.cart]:
+        known = lines.get((line.product_id, line.sku))
+        if known is None or line.quantity > known.quantity:
+            lines[(line.product_id, line.sku)] = line
+    own.cart = list(lines.values())[:MAX_CART_LINES]
+    own.cart_id = own.cart_id or other.cart_id
+    own.cart_touched = max(own.cart_touched, other.cart_touched)
+
+
+def _stronger(one: Armed | None, other: Armed | None, orders: list[Order], table: Table) -> Armed | None:
+    last_order = max((order.ts for order in orders), default=None)
+    rules = table.model.rules
+    armed = [a for a in (one, other) if a is not None and (last_order is None or last_order < a.at)]
+    return max(armed, key=lambda a: (rules[a.rule].significance, a.at, a.event_id), default=None)
+
+
+def _union(*parts: list[T]) -> list[T]:
+    return list(dict.fromkeys(entry for part in parts for entry in part))

@@ -1,0 +1,38 @@
+"""Facts that are never too late: an order, refund or consent older than the allowed lateness still counts.
+
+They disarm, cancel, recover and count, but rewrite no session and no phase: those were settled.
+"""
+
+from __future__ import annotations
+
+from tracker.domain import cart, orders, rules
+from tracker.domain.events import Event
+from tracker.domain.outputs import Happening
+from tracker.domain.state import Facts
+from tracker.domain.table import Table, TypeRule
+
+
+def known(facts: Facts, event: Event, rule: TypeRule) -> bool:
+    """Whether this order or refund was counted before."""
+    return orders.known(facts, event) if rule.converts else orders.refund_known(facts, event)
+
+
+def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> None:
+    """Count the event's lasting facts in `facts`, whose events are all younger or settled."""
+    rule = table.rule_of(event.type)
+    consent = event.consent
+    if consent is not None:
+        stamp = (event.ts, event.event_id)
+        if consent.marketing is not None and (facts.consent_marketing or ())[:2] < stamp:
+            facts.consent_marketing = (*stamp, consent.marketing)
+        if consent.analytics is not None and (facts.consent_analytics or ())[:2] < stamp:
+            facts.consent_analytics = (*stamp, consent.analytics)
+    if rule.refund:
+        orders.refund(facts, event, out)
+    if rule.converts:
+        order = orders.count(facts, event, table, None, out)
+        armed = facts.armed
+        if armed is not None and (armed.at <= event.ts or rules.same_names(armed.names, order.names)):
+            facts.armed = None
+        if facts.cart_touched <= event.ts:
+            cart.take_out(facts, event)

@@ -1,0 +1,154 @@
+"""Orders: each counted once for good, whatever happens to it afterwards is a fact of that order."""
+
+from __future__ import annotations
+
+from tracker.domain.events import Event
+from tracker.domain.ids import short_hash
+from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered, Sales
+from tracker.domain.rules import about
+from tracker.domain.state import MAX_ORDERS, Facts, Order
+from tracker.domain.table import Table
+
+MONEY = 10_000
+"""Money is kept as whole 1/10000 of the currency's unit, so that sums are exact."""
+
+
+def order_key(event: Event) -> str:
+    """What makes an order one: its `order_id`, or the event's id where the dialect has none."""
+    return event.order_id or event.event_id
+
+
+def known(facts: Facts, event: Event) -> bool:
+    """Whether this order was counted before (then this copy is passive)."""
+    return short_hash("order:" + order_key(event)) in facts.order_ids
+
+
+def count(facts: Facts, event: Event, table: Table, session_id: str | None, out: list[Happening]) -> Order:
+    """Count a new order: lifetime facts, and what it means for drop-offs already said."""
+    key = order_key(event)
+    facts.order_ids += short_hash("order:" + key)
+    order = Order(
+        id=key,
+        ts=event.ts,
+        value=_value(event),
+        currency=event.currency or facts.currency or "",
+        products=sorted({item.product_id for item in event.items or []}),
+        journey=None,
+        session_id=session_id,
+        names=(key, event.cart_id, event.checkout_id),
+    )
+    facts.orders.append(order)
+    if len(facts.orders) > MAX_ORDERS:
+        del facts.orders[0]
+    facts.order_count += 1
+    _earn(facts, order, order.value)
+    out.append(Sales(f"order:{key}", 1, order.value, order.currency))
+    out.append(
+        Ordered(
+            order_id=key,
+            ts=event.ts,
+            value=order.value / MONEY,
+            session_id=session_id,
+            names=order.names,
+            message=_end_message(facts, event, table, session_id),
+        )
+    )
+    for early in [refund for refund in facts.early_refunds if refund[0] == key]:
+        facts.early_refunds.remove(early)
+        _give_back(facts, order, early[1], f"early:{key}", out)
+    return order
+
+
+def complete(facts: Facts, event: Event, out: list[Happening]) -> None:
+    """A second copy of a known order may bring the value that the first one lacked."""
+    key = order_key(event)
+    value = _value(event)
+    for order in facts.orders:
+        if order.id == key and order.value == 0 and value and not order.cancelled:
+            order.value = value
+            order.currency = event.currency or order.currency
+            _earn(facts, order, value)
+            out.append(Sales(f"value:{key}", 0, value, order.currency))
+
+
+def refund(facts: Facts, event: Event, out: list[Happening]) -> None:
+    """A refund or cancellation leaves order count and revenue; each counts once, by its own id."""
+    mark = _refund_mark(event)
+    if event.order_id is None or mark in facts.order_ids:
+        return
+    facts.order_ids += mark
+    amount = None if event.type == "order_cancelled" or event.value is None else round(event.value * MONEY)
+    for order in facts.orders:
+        if order.id == event.order_id:
+            _give_back(facts, order, amount, f"{event.type}:{event.event_id}", out)
+            return
+    facts.early_refunds = [*facts.early_refunds[-MAX_ORDERS:], (event.order_id, amount)]
+
+
+def refund_known(facts: Facts, event: Event) -> bool:
+    """Whether this refund or cancellation was counted before."""
+    return _refund_mark(event) in facts.order_ids
+
+
+def lifetime(facts: Facts) -> Facts:
+    """What outlives a long silence: orders, revenue, consent, membership and the running numbers of ids."""
+    return Facts(
+        person=facts.person,
+        customer_id=facts.customer_id,
+        anonymous_ids=facts.anonymous_ids,
+        last=facts.last,
+        last_id=facts.last_id,
+        sessions=facts.sessions,
+        journeys=facts.journeys,
+        currency=facts.currency,
+        order_count=facts.order_count,
+        revenue=facts.revenue,
+        order_ids=facts.order_ids,
+        consent_marketing=facts.consent_marketing,
+        consent_analytics=facts.consent_analytics,
+        segments=facts.segments,
+    )
+
+
+def _refund_mark(event: Event) -> bytes:
+    return short_hash(f"{event.type}:{event.event_id}")
+
+
+def _give_back(facts: Facts, order: Order, amount: int | None, source: str, out: list[Happening]) -> None:
+    left = order.value - order.refunded
+    given = left if amount is None else min(amount, left)
+    order.refunded += given
+    whole = order.refunded >= order.value and not order.cancelled
+    if whole:
+        order.cancelled = True
+        facts.order_count -= 1
+    _earn(facts, order, -given)
+    if given or whole:
+        out.append(Sales(source, -1 if whole else 0, -given, order.currency))
+
+
+def _earn(facts: Facts, order: Order, amount: int) -> None:
+    if amount:
+        facts.revenue[order.currency] = facts.revenue.get(order.currency, 0) + amount
+
+
+def _value(event: Event) -> int:
+    if event.value is not None:
+        return round(event.value * MONEY)
+    return sum(round((item.price or 0.0) * MONEY) * item.quantity for item in event.items or [])
+
+
+def _end_message(facts: Facts, event: Event, table: Table, session_id: str | None) -> DropOff:
+    fields = about(facts, table)
+    fields["last_event"] = LastEvent(event.event_id, event.type, event.ts)
+    fields["last_activity_at"] = max(facts.active_at, event.ts)
+    return DropOff(
+        id="",
+        kind="recovered",
+        reason="",
+        armed_at=0,
+        due_at=0,
+        detected_at=0,
+        session_id=session_id,
+        **fields,
+    )

@@ -1,0 +1,186 @@
+"""What the tracker says: transitions, drop-offs and their ends, sessions; and what it sends on inside the log.
+
+Fields are those of the outside contract: times in ms UTC, money as a number in the event's currency. A field
+with a default is left out of the payload when it has nothing to say.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tracker.domain.events import Campaign, Event, Item
+
+Direction = Literal["enter", "forward", "skip", "back", "backfilled", "converted", "left", "merged"]
+
+
+class Transition(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A journey moved from one phase to another; `to_phase` is null when it left or was merged."""
+
+    id: str
+    person_id: str
+    anonymous_ids: list[str]
+    model: str
+    journey_id: str
+    from_phase: str | None
+    to_phase: str | None
+    direction: Direction
+    at: int
+    entered_at: int
+    dwell_ms: int | None
+    event_id: str | None
+    event_type: str | None
+    segments: list[str]
+    touchpoints_met: list[str]
+    customer_id: str | None = None
+    session_id: str | None = None
+    channel: str | None = None
+    device: str | None = None
+    campaign: Campaign | None = None
+    order_id: str | None = None
+
+
+class LastEvent(msgspec.Struct):
+    """The person's last active event."""
+
+    event_id: str
+    type: str
+    ts: int
+
+
+class CartContent(msgspec.Struct, omit_defaults=True):
+    """What lies in the cart; `value` is the sum of quantity times price of the lines whose price is known."""
+
+    items: list[Item]
+    value: float
+    currency: str | None
+    cart_id: str | None = None
+
+
+class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """Somebody fell away (`dropped_off`), came back and bought (`recovered`), or had not fallen away after all
+    (`cancelled`). The last two name the drop-off they end."""
+
+    id: str
+    kind: Literal["dropped_off", "recovered", "cancelled"]
+    reason: str
+    person_id: str
+    anonymous_ids: list[str]
+    model: str
+    journey_id: str | None
+    phase: str | None
+    last_event: LastEvent
+    last_activity_at: int
+    armed_at: int
+    due_at: int
+    detected_at: int
+    channels: list[str]
+    segments: list[str]
+    consent: dict[str, bool]
+    session_id: str | None
+    cart: CartContent | None = None
+    campaign: Campaign | None = None
+    customer_id: str | None = None
+    dropoff_id: str | None = None
+    value: float | None = None
+
+
+class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A session that is over. A later `revision` of the same id replaces the earlier one."""
+
+    session_id: str
+    revision: int
+    person_id: str
+    index: int
+    started_at: int
+    ended_at: int
+    event_count: int
+    page_count: int
+    entry_url: str | None
+    exit_url: str | None
+    channel: str | None
+    campaign: Campaign | None
+    device: str | None
+    engaged: bool
+    bounced: bool
+    first_event_id: str
+    previous_session_id: str | None
+    phase_at_start: str | None
+    phase_at_end: str | None
+    supersedes: list[str]
+
+
+class Fired(msgspec.Struct):
+    """Inside the fold: an armed rule's time came. `why` withheld it, or None; what is said of it is for later."""
+
+    message: DropOff
+    rule: int
+    names: tuple[str | None, str | None, str | None]
+    armed_session: str | None
+    event_id: str
+    why: str | None
+
+
+class Ordered(msgspec.Struct):
+    """Inside the fold: an order was counted. `message` is the end of a drop-off, its own fields still to fill."""
+
+    order_id: str
+    ts: int
+    value: float
+    session_id: str | None
+    names: tuple[str | None, str | None, str | None]
+    message: DropOff
+
+
+class Withheld(msgspec.Struct):
+    """A drop-off that was due but must not be sent: counted, never published."""
+
+    reason: str
+    why: str
+
+
+class Bound(msgspec.Struct):
+    """A bound of the state was hit: counted, never published."""
+
+    name: str
+
+
+class Forward(msgspec.Struct):
+    """An event that belongs to somebody in (perhaps) another partition: back into the log under their id."""
+
+    to: str
+    event: Event
+
+
+class AbsorbState(msgspec.Struct):
+    """A merged person's past on its way to the customer: `payload` is an encoded `identity.Legacy`."""
+
+    to: str
+    source: str
+    ts: int
+    payload: bytes
+
+
+class LateEvent(msgspec.Struct):
+    """An event older than the allowed lateness: reported, with how late it was in ms."""
+
+    person_id: str
+    event: Event
+    late_by: int
+
+
+class Sales(msgspec.Struct):
+    """Orders and revenue changed: counted for the map, never published. Money in 1/10000 of the currency's unit.
+    `source` names the order, refund or cancellation that did it."""
+
+    source: str
+    orders: int
+    revenue: int
+    currency: str
+
+
+Happening = Transition | SessionClosed | Fired | Ordered | Sales
+"""What the fold reports; `said` turns it into outputs by what was said before."""
+
+Output = Transition | DropOff | SessionClosed | Withheld | Sales | Bound | Forward | AbsorbState | LateEvent

@@ -1,0 +1,177 @@
+"""Drop-off rules: what arms one, when it fires, what is said, and how an order ends what was said."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tracker.domain import cart
+from tracker.domain.events import Event
+from tracker.domain.ids import derive
+from tracker.domain.model import QuietHours
+from tracker.domain.outputs import DropOff, Fired, Happening, LastEvent, Ordered
+from tracker.domain.state import Armed, Facts, SaidDropOff
+from tracker.domain.table import CART_CHANGED, Table, TypeRule
+
+LONGEST_DEFERRAL = 7 * 86_400_000
+"""A drop-off deferred for longer than this (ms) is withheld."""
+
+
+def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: bool) -> None:
+    """Arm the most significant rule that this event may arm; a lesser one than the armed does nothing."""
+    rules = table.model.rules
+    best = -1
+    filled = bool(facts.cart)
+    for index in rule.arms + table.cart_rules if cart_changed else rule.arms:
+        spec = rules[index]
+        if (spec.cart == "empty" and filled) or (spec.cart == "filled" and not filled):
+            continue
+        if best < 0 or spec.significance > rules[best].significance:
+            best = index
+    if best < 0:
+        return
+    armed = facts.armed
+    if armed is not None and rules[armed.rule].significance > rules[best].significance:
+        return
+    if forbidden(facts, event, rule, browsing=rules[best].cart == "empty"):
+        return
+    session = facts.session
+    facts.armed = Armed(
+        rule=best,
+        at=event.ts,
+        due=event.ts + rules[best].wait,
+        event_id=event.event_id,
+        session_id=session.id if session else None,
+        names=names_of(event),
+        failed=rule.payment_failed,
+    )
+
+
+def forbidden(facts: Facts, event: Event, rule: TypeRule, browsing: bool) -> bool:
+    """Whether a completed order says that this event is no sign of falling away."""
+    names = names_of(event)
+    if names != NO_NAMES and any(same_names(names, order.names) for order in facts.orders):
+        return True
+    session = facts.session
+    if session is None or session.id != facts.order_session:
+        return False
+    return browsing or (rule.checkout and names == NO_NAMES and not facts.added_since_order)
+
+
+def disarm_cart(facts: Facts, table: Table) -> None:
+    """The cart was emptied: cart, checkout and payment rules have nothing left to remind of."""
+    if facts.armed is not None and table.model.rules[facts.armed.rule].cart != "empty":
+        facts.armed = None
+
+
+def fires_at(facts: Facts, table: Table) -> int | None:
+    """When the armed rule fires if nothing more happens: due, but never within the gap of the last active event,
+    and after quiet hours."""
+    armed = facts.armed
+    if armed is None:
+        return None
+    at = max(armed.due, facts.active_at + table.gap)
+    quiet = table.model.quiet_hours
+    return at if quiet is None else after_quiet(at, quiet)
+
+
+def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
+    """The armed rule's time has come: judge cart and consent as they are now, and say it or withhold it."""
+    armed = facts.armed
+    if armed is None:
+        return
+    facts.armed = None
+    spec = table.model.rules[armed.rule]
+    cart.expire(facts, at, table)
+    if (spec.cart == "empty" and facts.cart) or (spec.cart == "filled" and not facts.cart):
+        return
+    if facts.cart and spec.cart != "empty":
+        version = cart.version(facts)
+        if any(known == version and significance >= spec.significance for known, significance in facts.dropped):
+            return
+        facts.dropped = [*facts.dropped[-19:], (version, spec.significance)]
+    consent = facts.consent_marketing
+    allowed = table.settings.consent_default if consent is None else consent[2]
+    message = DropOff(
+        id=derive(facts.person, spec.reason, armed.event_id, armed.at),
+        kind="dropped_off",
+        reason="payment_failed" if armed.failed else spec.reason,
+        armed_at=armed.at,
+        due_at=armed.due,
+        detected_at=at,
+        cart=cart.described(facts),
+        session_id=facts.session.id if facts.session else facts.previous_session_id,
+        **about(facts, table),
+    )
+    why = None if allowed and at - armed.due <= LONGEST_DEFERRAL else "deferred_too_long" if allowed else "consent"
+    out.append(Fired(message, armed.rule, armed.names, armed.session_id, armed.event_id, why))
+
+
+def about(facts: Facts, table: Table) -> dict[str, Any]:
+    """The fields that every message on the drop-off topic says of the person, as they are now."""
+    journey = facts.journey
+    consent = {}
+    if facts.consent_marketing is not None:
+        consent["marketing"] = facts.consent_marketing[2]
+    if facts.consent_analytics is not None:
+        consent["analytics"] = facts.consent_analytics[2]
+    return {
+        "person_id": facts.person,
+        "customer_id": facts.customer_id,
+        "anonymous_ids": facts.anonymous_ids,
+        "model": table.model.id,
+        "journey_id": journey.id if journey else None,
+        "phase": table.phase_ids[journey.path[-1]] if journey and journey.path else None,
+        "last_event": LastEvent(facts.active_id, facts.active_type, facts.active_at),
+        "last_activity_at": facts.active_at,
+        "channels": list(journey.channels) if journey else [],
+        "campaign": journey.campaign if journey else None,
+        "segments": facts.segments,
+        "consent": consent,
+    }
+
+
+def ended_by(dropoff: SaidDropOff, ordered: Ordered, table: Table) -> str | None:
+    """How an order ends a drop-off that was said: `cancelled`, `recovered` or not at all."""
+    ts = ordered.ts
+    if ts >= dropoff.detected_at:
+        return "recovered" if ts - dropoff.detected_at <= table.model.recovery_window else None
+    if ts >= dropoff.armed_at:
+        return "cancelled"
+    if same_names(dropoff.names, ordered.names):
+        return "cancelled"
+    spec = table.model.rules[dropoff.rule]
+    same_session = dropoff.session_id is not None and dropoff.session_id == ordered.session_id
+    if same_session and (spec.cart == "empty" or (CART_CHANGED not in spec.when and dropoff.names == NO_NAMES)):
+        return "cancelled"
+    return None
+
+
+def after_quiet(at: int, quiet: QuietHours) -> int:
+    """`at` itself, or the end of the quiet hours it falls into (ms UTC)."""
+    local = datetime.fromtimestamp(at / 1000, ZoneInfo(quiet.zone))
+    minute = local.hour * 60 + local.minute
+    inside = (
+        quiet.start <= minute < quiet.end if quiet.start <= quiet.end else minute >= quiet.start or minute < quiet.end
+    )
+    if not inside:
+        return at
+    end = local.replace(hour=quiet.end // 60, minute=quiet.end % 60, second=0, microsecond=0)
+    if minute >= quiet.end:
+        end += timedelta(days=1)
+    return round(end.timestamp() * 1000)
+
+
+Names = tuple[str | None, str | None, str | None]
+NO_NAMES: Names = (None, None, None)
+
+
+def names_of(event: Event) -> Names:
+    """The order, cart and checkout ids by which an event can belong to an order."""
+    return (event.order_id, event.cart_id, event.checkout_id)
+
+
+def same_names(one: Names, other: Names) -> bool:
+    """Whether two events share an order, cart or checkout id."""
+    return any(a is not None and a == b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,179 @@
+"""What was said before decides what is said now: each thing once, corrections only where something was wrong."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import msgspec
+
+from tracker.domain.ids import derive, short_hash
+from tracker.domain.outputs import (
+    DropOff,
+    Fired,
+    Happening,
+    Ordered,
+    Output,
+    SessionClosed,
+    Transition,
+    Withheld,
+)
+from tracker.domain.rules import ended_by
+from tracker.domain.state import MAX_DROPOFFS, Said, SaidDropOff, SaidSession, State
+from tracker.domain.table import Table
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def say(state: State, happenings: list[Happening], table: Table, out: list[Output], again: bool) -> None:
+    """Turn what the fold reports into outputs. `again`: recent events were folded once more, so much of it was
+    said already and some of it may correct what was said."""
+    for happening in happenings:
+        if isinstance(happening, Transition):
+            _say_transition(state, happening, table, out, again)
+        elif isinstance(happening, SessionClosed):
+            _say_session(state, happening, out)
+        elif isinstance(happening, Fired):
+            _say_dropoff(state, happening, out)
+        elif isinstance(happening, Ordered):
+            _say_order(state.said, happening, table, out)
+        else:
+            mark = short_hash(happening.source)
+            if mark not in state.said.sales:
+                state.said.sales += mark
+                out.append(happening)
+
+
+def _say_transition(state: State, move: Transition, table: Table, out: list[Output], again: bool) -> None:
+    said = state.said
+    if move.session_id is not None and all(known.id != move.session_id for known in said.sessions):
+        session = state.facts.session
+        start = session.start if session is not None and session.id == move.session_id else move.at
+        said.sessions.append(SaidSession(move.session_id, start))
+    key = (move.at, move.journey_id, move.event_id or move.direction, move.to_phase or "")
+    if again:
+        if key in said.moves:
+            return
+        latest = max((known for known in said.moves if known[1] == move.journey_id), default=None)
+        if latest is not None and key < latest and move.to_phase is not None:
+            entered = said.entered.get(move.journey_id, [])
+            if move.direction == "converted":
+                move = msgspec.structs.replace(move, from_phase=latest[3] or None, dwell_ms=None)
+            elif move.to_phase in entered:
+                return
+            else:
+                place = table.phase_ids.index
+                furthest = place(move.to_phase) > max(map(place, entered), default=-1)
+                move = msgspec.structs.replace(
+                    move,
+                    direction="backfilled",
+                    dwell_ms=None,
+                    from_phase=latest[3] or None if furthest else None,
+                )
+    said.moves.append(key)
+    if move.to_phase is not None:
+        said.entered.setdefault(move.journey_id, []).append(move.to_phase)
+    out.append(move)
+
+
+def _say_session(state: State, closed: SessionClosed, out: list[Output]) -> None:
+    sessions = state.said.sessions
+    digest = _digest(closed)
+    mine = next((known for known in sessions if known.id == closed.session_id), None)
+    if mine is None:
+        mine = SaidSession(closed.session_id, closed.started_at)
+        sessions.append(mine)
+    elif mine.digest == digest:
+        return
+    mine.start = closed.started_at
+    mine.digest = digest
+    mine.revision += 1
+    closed.revision = mine.revision
+    if len(sessions) > 1:
+        closed.supersedes = [
+            known.id for known in sessions if known is not mine and closed.started_at <= known.start <= closed.ended_at
+        ]
+        if closed.supersedes:
+            gone = set(closed.supersedes)
+            state.said.sessions = [known for known in sessions if known.id not in gone]
+    out.append(closed)
+
+
+def _digest(closed: SessionClosed) -> bytes:
+    """What makes a published session another one: everything but its place among the person's sessions."""
+    content = (
+        closed.started_at, closed.ended_at, closed.event_count, closed.page_count, closed.entry_url,
+        closed.exit_url, closed.channel, closed.campaign, closed.device, closed.engaged,
+    )  # fmt: skip
+    return blake2b(_encode(content), digest_size=8).digest()
+
+
+def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
+    message, said = fired.message, state.said
+    if any(d.event_id == fired.event_id and d.rule == fired.rule for d in said.dropoffs):
+        return
+    said.dropoffs.append(
+        SaidDropOff(
+            id=message.id,
+            reason=message.reason,
+            rule=fired.rule,
+            event_id=fired.event_id,
+            armed_at=message.armed_at,
+            due_at=message.due_at,
+            detected_at=message.detected_at,
+            session_id=fired.armed_session,
+            names=fired.names,
+            journey_id=message.journey_id,
+            phase=message.phase,
+            value=message.cart.value if message.cart is not None else None,
+            ended="withheld" if fired.why else None,
+        )
+    )
+    del said.dropoffs[:-MAX_DROPOFFS]
+    out.append(Withheld(message.reason, fired.why) if fired.why else message)
+
+
+def _say_order(said: Said, ordered: Ordered, table: Table, out: list[Output]) -> None:
+    mark = short_hash(ordered.order_id)
+    if mark in said.orders:
+        return
+    said.orders += mark
+    end_dropoffs(said, ordered, table, out)
+
+
+def end_dropoffs(said: Said, ordered: Ordered, table: Table, out: list[Output]) -> None:
+    """End what this order ends among the drop-offs that were said: cancel what should never have been sent,
+    recover the latest of the others (once per order); earlier ones end with it, silently."""
+    recovered = any(d.ended == "recovered" and d.ended_by == ordered.order_id for d in said.dropoffs)
+    candidates: list[SaidDropOff] = []
+    for dropoff in said.dropoffs:
+        if dropoff.ended is not None:
+            continue
+        end = ended_by(dropoff, ordered, table)
+        if end == "cancelled":
+            dropoff.ended = "cancelled"
+            dropoff.ended_by = ordered.order_id
+            out.append(_end(dropoff, "cancelled", ordered, dropoff.value))
+        elif end == "recovered":
+            candidates.append(dropoff)
+    if candidates and not recovered:
+        latest = max(candidates, key=lambda dropoff: (dropoff.detected_at, dropoff.id))
+        for dropoff in candidates:
+            dropoff.ended = "recovered" if dropoff is latest else "passed_over"
+            dropoff.ended_by = ordered.order_id
+        out.append(_end(latest, "recovered", ordered, ordered.value))
+
+
+def _end(dropoff: SaidDropOff, kind: str, ordered: Ordered, value: float | None) -> DropOff:
+    return msgspec.structs.replace(
+        ordered.message,
+        id=derive(dropoff.id, kind),
+        kind=kind,
+        reason=dropoff.reason,
+        armed_at=dropoff.armed_at,
+        due_at=dropoff.due_at,
+        detected_at=dropoff.detected_at,
+        journey_id=dropoff.journey_id,
+        phase=dropoff.phase,
+        dropoff_id=dropoff.id,
+        value=value,
+    )

@@ -1,0 +1,215 @@
+"""What is kept about one person: facts (the sorted fold of their events) and what was said about them.
+
+`State` holds both, and what is needed to fold recent events again when one comes late: a base (the facts before
+the recent events) and the recent events themselves. At rest only facts and sayings remain.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tracker.domain.events import Campaign, Item
+
+MAX_CART_LINES = 100
+MAX_ORDERS = 20
+MAX_CONVERTED = 20
+MAX_DROPOFFS = 20
+MAX_IDS = 20
+MAX_CHANNELS = 20
+MAX_SEGMENTS = 20
+MAX_TAIL = 512
+MAX_WAITING = 1000
+
+
+class Session(msgspec.Struct, array_like=True):
+    """The open session. Its id comes from who the first event says it is, and that event's id."""
+
+    id: str
+    start: int
+    last: int
+    first_event_id: str
+    events: int = 0
+    pages: int = 0
+    entry_url: str | None = None
+    exit_url: str | None = None
+    channel: str | None = None
+    device: str | None = None
+    campaign: Campaign | None = None
+    ordered: bool = False
+    phase_at_start: str | None = None
+
+
+class Journey(msgspec.Struct, array_like=True):
+    """One journey. `path` is the phases it stands on (last one current), by index in the model; `met` has a bit
+    per event type met; dimensions are fixed at its start."""
+
+    id: str
+    number: int
+    opened_at: int
+    moved_at: int
+    last_active: int
+    path: list[int] = []
+    met: int = 0
+    channel: str | None = None
+    device: str | None = None
+    campaign: Campaign | None = None
+    segments: list[str] = []
+    channels: list[str] = []
+    order_id: str | None = None
+
+
+class Armed(msgspec.Struct, array_like=True):
+    """The one drop-off rule that is armed. `names` are the order, cart and checkout ids of the arming event."""
+
+    rule: int
+    at: int
+    due: int
+    event_id: str
+    session_id: str | None
+    names: tuple[str | None, str | None, str | None]
+    failed: bool = False
+
+
+class Order(msgspec.Struct, array_like=True):
+    """An order; money in 1/10000 of the currency's unit. `refunded` has left the revenue."""
+
+    id: str
+    ts: int
+    value: int
+    currency: str
+    products: list[str]
+    journey: str | None
+    session_id: str | None
+    names: tuple[str | None, str | None, str | None]
+    refunded: int = 0
+    cancelled: bool = False
+
+
+class Facts(msgspec.Struct, array_like=True):
+    """The fold of a person's distinct events in (ts, event_id) order: independent of the order of arrival.
+
+    Lists that outputs carry (`anonymous_ids`, `segments`) are replaced, never changed in place."""
+
+    person: str
+    customer_id: str | None = None
+    anonymous_ids: list[str] = []
+    last: int = -(1 << 62)
+    last_id: str = ""
+    active_at: int = -(1 << 62)
+    active_id: str = ""
+    active_type: str = ""
+    session: Session | None = None
+    sessions: int = 0
+    previous_session_id: str | None = None
+    journey: Journey | None = None
+    journeys: int = 0
+    converted: list[Journey] = []
+    ordered_last: bool = False
+    """Whether the last journey ended by an order, so that only an opener begins the next."""
+    cart: list[Item] = []
+    cart_id: str | None = None
+    cart_touched: int = 0
+    currency: str | None = None
+    armed: Armed | None = None
+    dropped: list[tuple[str, int]] = []
+    """Cart versions that had a drop-off since the last order, with its significance."""
+    orders: list[Order] = []
+    order_count: int = 0
+    revenue: dict[str, int] = {}
+    order_ids: bytes = b""
+    """8 bytes for each order, refund and cancellation ever counted."""
+    early_refunds: list[tuple[str, int | None]] = []
+    """Refunds that came before their order: (order id, amount or None for all of it)."""
+    order_session: str | None = None
+    added_since_order: bool = False
+    consent_marketing: tuple[int, str, bool] | None = None
+    consent_analytics: tuple[int, str, bool] | None = None
+    segments: list[str] = []
+
+
+class SaidDropOff(msgspec.Struct, array_like=True):
+    """A drop-off that was published (or withheld): enough to end it later. `ended` is how it ended, or None."""
+
+    id: str
+    reason: str
+    rule: int
+    event_id: str
+    armed_at: int
+    due_at: int
+    detected_at: int
+    session_id: str | None
+    names: tuple[str | None, str | None, str | None]
+    journey_id: str | None
+    phase: str | None
+    value: float | None = None
+    ended: str | None = None
+    ended_by: str | None = None
+    """The order that ended it."""
+
+
+class SaidSession(msgspec.Struct, array_like=True):
+    """A session id that outputs carried; `revision` 0 while the session itself was not published."""
+
+    id: str
+    start: int
+    revision: int = 0
+    digest: bytes = b""
+
+
+class Said(msgspec.Struct, array_like=True):
+    """What was published about a person, as far as something can still correct it."""
+
+    dropoffs: list[SaidDropOff] = []
+    moves: list[tuple[int, str, str, str]] = []
+    """Transitions of recent events: (at, journey id, event id or direction, phase entered or "")."""
+    entered: dict[str, list[str]] = {}
+    """Journey id -> phases said to have been entered by recent events."""
+    sessions: list[SaidSession] = []
+    orders: bytes = b""
+    """8 bytes per recent order whose effect on drop-offs was said."""
+    sales: bytes = b""
+    """8 bytes per recent order, refund or cancellation that was counted for the map."""
+
+
+class State(msgspec.Struct, array_like=True):
+    """Everything the store keeps under one person's id."""
+
+    facts: Facts
+    said: Said
+    base: bytes | None = None
+    """Encoded facts before the first event of `tail`; None while there is no tail."""
+    base_ts: int = -(1 << 62)
+    tail: list[bytes] = []
+    """Recent folded events, encoded, in fold order."""
+    mid: bytes | None = None
+    """Encoded facts after the first `mid_count` events of `tail`: the next base."""
+    mid_count: int = 0
+    mid_ts: int = 0
+    ids: bytes = b""
+    """8 bytes for each recent event id."""
+    waiting: list[tuple[int, str, bytes]] = []
+    """Events at or after a pending deadline, sorted: (ts, event_id, encoded event)."""
+    timer: int | None = None
+    """The timer in the store: a lower bound of the next deadline, in ms."""
+    merged_into: str | None = None
+    links: list[str] = []
+    """Customers this (anonymous) person was linked to."""
+    expired: bool = False
+    """Only lifetime facts are left, after a long silence."""
+    absorbed: list[str] = []
+    """Anonymous persons whose past this person took over."""
+
+
+def new_state(person: str) -> State:
+    """The state of somebody never seen before."""
+    return State(facts=Facts(person=person), said=Said())
+
+
+_state_encoder = msgspec.msgpack.Encoder()
+_state_decoder = msgspec.msgpack.Decoder(State)
+_facts_decoder = msgspec.msgpack.Decoder(Facts)
+
+encode_state = _state_encoder.encode
+decode_state = _state_decoder.decode
+encode_facts = _state_encoder.encode
+decode_facts = _facts_decoder.decode

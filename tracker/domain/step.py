@@ -1,0 +1,318 @@
+"""One step of one person: an event, a deadline, a merge or an absorbed past changes the state and gives outputs.
+
+Facts are the fold of the person's distinct events in (ts, event_id) order, whatever the order of arrival: an event
+that comes in order is folded onto them; one that comes late (but within the allowed lateness) is sorted into the
+recent events, which are folded again from the base. Deadlines fire by the watermark only: an event at or after a
+pending deadline waits until the watermark has reached it. What is said follows the log (see `said`).
+
+Functions change the given state and append to `out`; they read no clock and draw nothing. Times are ms.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from enum import Enum
+
+import msgspec
+
+from tracker.domain import identity, latefacts, orders
+from tracker.domain.events import Event
+from tracker.domain.fold import FAR, blocks_from, fire_deadlines, fold_event, next_deadline
+from tracker.domain.ids import short_hash
+from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output
+from tracker.domain.said import say
+from tracker.domain.state import (
+    MAX_TAIL,
+    MAX_WAITING,
+    Facts,
+    Said,
+    State,
+    decode_facts,
+    encode_facts,
+    new_state,
+)
+from tracker.domain.table import Table
+
+MID_EVERY = 32
+"""Recent events after which the facts are kept as the next base."""
+MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
+
+Entry = tuple[int, str, bytes]
+"""An event as it is kept: (ts, event_id, encoded event); sorts in fold order."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Event).decode
+
+
+class Outcome(Enum):
+    """What became of an event; the values are the words of the metrics."""
+
+    APPLIED = "applied"
+    WAITING = "waiting"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    FORWARDED = "forwarded"
+
+
+APPLIED = Outcome.APPLIED
+
+
+def accept(
+    state: State, event: Event, table: Table, watermark: int, out: list[Output], forwarded: bool = False
+) -> Outcome:
+    """Take in one event of this person. `forwarded`: it was accepted at its former owner and is never late."""
+    if state.merged_into is not None:
+        out.append(Forward(state.merged_into, event))
+        return Outcome.FORWARDED
+    event_id = event.event_id
+    mark = short_hash(event_id)
+    if mark in state.ids:
+        return Outcome.DUPLICATE
+    ts = event.ts
+    facts = state.facts
+    late_by = watermark - table.lateness - ts
+    if (late_by > 0 or ts < state.base_ts) and not forwarded:
+        return _take_late(state, event, table, watermark, max(late_by, 0), out)
+    event.user_agent = None
+    event.properties = None
+    raw = _encode(event)
+    state.ids += mark
+    if ts > facts.last or (ts == facts.last and event_id > facts.last_id):
+        session = facts.session
+        if (session is None or ts - session.last >= table.gap or ts - session.start >= table.cap) and ts >= blocks_from(
+            facts, table, watermark
+        ):
+            insort(state.waiting, (ts, event_id, raw))
+            if len(state.waiting) > MAX_WAITING:
+                _force(state, table, watermark, out)
+            return Outcome.WAITING
+        tail = state.tail
+        if not tail:
+            _begin_tail(state)
+        happenings: list[Happening] = []
+        fold_event(facts, event, table, happenings)
+        tail.append(raw)
+        if happenings:
+            say(state, happenings, table, out, again=False)
+        if len(tail) - state.mid_count >= MID_EVERY:
+            _move_base(state, table, watermark, out)
+        if ts + table.gap <= watermark:
+            advance(state, watermark, watermark, table, out)
+        return APPLIED
+    if not state.tail:
+        _begin_tail(state)
+    _fold_again(state, table, watermark, out, (ts, event_id, raw))
+    return APPLIED
+
+
+def next_due(state: State, table: Table, watermark: int) -> int:
+    """When this state next wants `advance` to be called, FAR if never."""
+    if state.merged_into is not None or state.expired:
+        return FAR
+    facts = state.facts
+    if state.waiting:
+        return blocks_from(facts, table, watermark)
+    due = next_deadline(facts, table)
+    if state.tail:
+        due = min(due, facts.last + table.lateness + 1)
+    return min(due, facts.last + table.settings.state_ttl)
+
+
+def advance(state: State, until: int, watermark: int, table: Table, out: list[Output]) -> bool:
+    """Fire every deadline up to `until` (at most the watermark) and fold the events that waited for them.
+    Answers whether anything is left worth keeping."""
+    facts = state.facts
+    waiting = state.waiting
+    happenings: list[Happening] = []
+    while True:
+        due = next_deadline(facts, table)
+        head = waiting[0][0] if waiting else FAR
+        if due <= until and due <= head:
+            fire_deadlines(facts, due, table, happenings)
+        elif waiting and head < blocks_from(facts, table, watermark):
+            _fold_waiting(state, table, happenings)
+        else:
+            break
+    if happenings:
+        say(state, happenings, table, out, again=False)
+    if state.tail and not waiting and facts.last + table.lateness < until:
+        _settle(state)
+    elif len(state.tail) - state.mid_count >= MID_EVERY:
+        _move_base(state, table, watermark, out)
+    if not state.expired and facts.last + table.settings.state_ttl <= until and not waiting:
+        return _expire(state)
+    return True
+
+
+def merge(state: State, customer: str, ts: int, table: Table, watermark: int, out: list[Output]) -> None:
+    """This anonymous person turned out to be `customer`: their past goes there, and every later event with it.
+    From a second customer on the device is shared and stands alone."""
+    if customer in state.links:
+        return
+    state.links = [*state.links, customer]
+    if len(state.links) > 1:
+        state.merged_into = None
+        return
+    horizon = watermark - table.lateness
+    older = [entry for entry in _entries(state) if entry[0] < horizon]
+    recent = [entry for entry in _entries(state) if entry[0] >= horizon]
+    facts = _base_facts(state) if state.tail else state.facts
+    _replay(facts, older, table, watermark, [])
+    out_transitions = identity.leave_merged(state, ts, table)
+    if out_transitions:
+        say(state, out_transitions, table, out, again=False)
+    payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
+    out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
+    out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent)
+    fresh = new_state(state.facts.person)
+    state.facts, state.said, state.base, state.tail, state.waiting = fresh.facts, Said(), None, [], []
+    state.base_ts, state.ids = fresh.base_ts, b""
+    state.mid, state.mid_count, state.mid_ts = None, 0, 0
+    state.merged_into = customer
+
+
+def absorb(state: State, source: str, payload: bytes, table: Table, watermark: int, out: list[Output]) -> bool:
+    """Take over the past of the anonymous person `source`; False when that was done before."""
+    if source in state.absorbed:
+        return False
+    state.absorbed = [*state.absorbed, source]
+    legacy = identity.decode_legacy(payload)
+    happenings: list[Happening] = []
+    own = _base_facts(state) if state.tail else state.facts
+    combined = identity.combine(own, legacy.facts, table, happenings)
+    identity.join_said(state.said, legacy.said)
+    if state.tail:
+        state.base = encode_facts(combined)
+        state.base_ts = combined.last
+        say(state, happenings, table, out, again=True)
+        _fold_again(state, table, watermark, out)
+    else:
+        state.facts = combined
+        say(state, happenings, table, out, again=True)
+        advance(state, watermark, watermark, table, out)
+    identity.end_absorbed(state, table, out)
+    return True
+
+
+def _take_late(state: State, event: Event, table: Table, watermark: int, late_by: int, out: list[Output]) -> Outcome:
+    facts = state.facts
+    rule = table.rule_of(event.type)
+    if not (rule.converts or rule.refund):
+        out.append(LateEvent(facts.person, event, late_by))
+        if event.consent is None:
+            return Outcome.LATE
+    elif latefacts.known(facts, event, rule):
+        return Outcome.DUPLICATE
+    happenings: list[Happening] = []
+    if state.tail:
+        base = _base_facts(state)
+        latefacts.apply(base, event, table, happenings)
+        state.base = encode_facts(base)
+        say(state, happenings, table, out, again=True)
+        _fold_again(state, table, watermark, out)
+    else:
+        latefacts.apply(facts, event, table, happenings)
+        say(state, happenings, table, out, again=True)
+    return APPLIED if rule.converts or rule.refund else Outcome.LATE
+
+
+def _fold_again(state: State, table: Table, watermark: int, out: list[Output], entry: Entry | None = None) -> None:
+    entries = _entries(state)
+    if entry is not None:
+        insort(entries, entry)
+    facts = _base_facts(state)
+    happenings: list[Happening] = []
+    folded = _replay(facts, entries, table, watermark, happenings)
+    while (due := next_deadline(facts, table)) <= watermark:
+        fire_deadlines(facts, due, table, happenings)
+    state.facts = facts
+    state.tail = [raw for _, _, raw in entries[:folded]]
+    state.waiting = entries[folded:]
+    state.mid, state.mid_count = None, 0
+    say(state, happenings, table, out, again=True)
+
+
+def _replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, out: list[Happening]) -> int:
+    """Fold sorted entries with the deadlines between them; answers how many were folded before one had to wait."""
+    for place, (ts, _, raw) in enumerate(entries):
+        while (due := next_deadline(facts, table)) <= ts and due <= watermark:
+            fire_deadlines(facts, due, table, out)
+        if ts >= blocks_from(facts, table, watermark):
+            return place
+        fold_event(facts, _decode(raw), table, out)
+    return len(entries)
+
+
+def _fold_waiting(state: State, table: Table, happenings: list[Happening]) -> None:
+    _, _, raw = state.waiting.pop(0)
+    if not state.tail:
+        _begin_tail(state)
+    fold_event(state.facts, _decode(raw), table, happenings)
+    state.tail.append(raw)
+
+
+def _force(state: State, table: Table, watermark: int, out: list[Output]) -> None:
+    """Too many events wait: the oldest is folded now, and the deadlines before it fire."""
+    happenings: list[Happening] = []
+    head = state.waiting[0][0]
+    while (due := next_deadline(state.facts, table)) <= head:
+        fire_deadlines(state.facts, due, table, happenings)
+    _fold_waiting(state, table, happenings)
+    say(state, happenings, table, out, again=False)
+    out.append(Bound("waiting_forced"))
+    if len(state.tail) - state.mid_count >= MID_EVERY:
+        _move_base(state, table, watermark, out)
+
+
+def _begin_tail(state: State) -> None:
+    facts = state.facts
+    state.base = encode_facts(facts)
+    state.base_ts = facts.last
+    state.mid, state.mid_count = None, 0
+    state.expired = False
+
+
+def _base_facts(state: State) -> Facts:
+    assert state.base is not None
+    return decode_facts(state.base)
+
+
+def _entries(state: State) -> list[Entry]:
+    events = [(_decode(raw), raw) for raw in state.tail]
+    return [(event.ts, event.event_id, raw) for event, raw in events] + state.waiting
+
+
+def _move_base(state: State, table: Table, watermark: int, out: list[Output]) -> None:
+    """Recent events older than the allowed lateness need not be folded again: the kept facts become the base."""
+    forced = len(state.tail) > MAX_TAIL
+    if state.mid is not None and (state.mid_ts < watermark - table.lateness or forced):
+        if forced and state.mid_ts >= watermark - table.lateness:
+            out.append(Bound("recent_events"))
+        state.base, state.base_ts = state.mid, state.mid_ts
+        del state.tail[: state.mid_count]
+        state.mid, state.mid_count = None, 0
+    if state.mid is None and len(state.tail) >= MID_EVERY:
+        state.mid = encode_facts(state.facts)
+        state.mid_count = len(state.tail)
+        state.mid_ts = state.facts.last
+    if len(state.ids) > 8 * MAX_EVENT_IDS:
+        state.ids = b"".join(short_hash(event_id) for _, event_id, _ in _entries(state))
+
+
+def _settle(state: State) -> None:
+    """Nothing accepted from now on can come before these facts: forget how they were made."""
+    open_session = state.facts.session
+    said = state.said
+    state.base, state.tail, state.ids = None, [], b""
+    state.base_ts = state.facts.last
+    state.mid, state.mid_count, state.mid_ts = None, 0, 0
+    said.moves, said.entered, said.orders, said.sales = [], {}, b"", b""
+    said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
+
+
+def _expire(state: State) -> bool:
+    """Long silence: only lifetime facts stay. Answers whether there are any."""
+    state.facts = orders.lifetime(state.facts)
+    state.said = Said()
+    state.expired = True
+    return bool(state.facts.order_ids or state.links or state.facts.consent_marketing)
