@@ -55,14 +55,15 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
             return
         latest = max((known for known in said.moves if known[1] == move.journey_id), default=None)
         if latest is not None and key < latest and move.to_phase is not None:
+            to_phase = move.to_phase
             entered = said.entered.get(move.journey_id, [])
             if move.direction == "converted":
                 move = msgspec.structs.replace(move, from_phase=latest[3] or None, dwell_ms=None)
-            elif move.to_phase in entered:
+            elif to_phase in entered:
                 return
             else:
                 place = table.phase_ids.index
-                furthest = place(move.to_phase) > max(map(place, entered), default=-1)
+                furthest = place(to_phase) > max(map(place, entered), default=-1)
                 move = msgspec.structs.replace(
                     move,
                     direction="backfilled",
