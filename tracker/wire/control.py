@@ -1,0 +1,124 @@
+"""Control records: what the log says besides events. They carry a reserved header that names their kind.
+
+| kind | value | written by |
+|---|---|---|
+| `watermark` | JSON `{"sources": {"shop.clicks/0": ms}}` | ingest, to every partition of `journey.events` |
+| `passed` | JSON `{"partitions": {"0": [w0, w1]}}` | track, to every partition |
+| `config` | JSON `Config` | the partition's owner, to its partition |
+| `merge` | JSON `{"customer": "c:<id>", "ts": ms}`, key `a:<id>` | ingest, to the anonymous person's partition |
+| `absorb` | MessagePack `Absorb`, key `c:<id>` | track, to the customer's partition |
+| `progress` | JSON `{"ts": ms}` | `tracker replay`, to every raw partition: everything before is written |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tracker.domain.model import FoldSettings
+from tracker.errors import BadEvent
+
+CONTROL_HEADER = "tracker-control"
+FORWARD_HEADER = "tracker-forward"
+"""Header (value `1`) of an event that track sent on to the partition of the person it belongs to now."""
+
+FORWARD_HEADERS: tuple[tuple[str, bytes], ...] = ((FORWARD_HEADER, b"1"),)
+
+
+class WatermarkMarks(msgspec.Struct, frozen=True):
+    """All sources of one ingest worker: every event of a source with `ts` below its mark is in the log."""
+
+    sources: dict[str, int]
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """(w0, w1) of the partitions of one track worker, by partition number."""
+
+    partitions: dict[int, tuple[int, int]]
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What the fold reads besides records: each model's full YAML text, its settings, the code's fold version
+    and the sources whose marks make up the watermark."""
+
+    models: tuple[str, ...]
+    fold: FoldSettings
+    fold_version: int
+    sources: tuple[str, ...]
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """From now on the record's key (an anonymous person) is this customer; `ts` is that of the event that said so."""
+
+    customer: str
+    ts: int
+
+
+class Absorb(msgspec.Struct, frozen=True):
+    """An anonymous person's past, sent to the customer it belongs to. `id` makes taking it in idempotent."""
+
+    id: str
+    person: str
+    base: bytes
+    said: bytes
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Everything before `ts` has been written to this raw partition."""
+
+    ts: int
+
+
+Control = WatermarkMarks | Passed | Config | Merge | Absorb | Progress
+
+KINDS: dict[str, type[Control]] = {
+    "watermark": WatermarkMarks,
+    "passed": Passed,
+    "config": Config,
+    "merge": Merge,
+    "absorb": Absorb,
+    "progress": Progress,
+}
+
+_encode_json = msgspec.json.Encoder().encode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+_decoders = {
+    kind: (msgspec.msgpack.Decoder(shape) if shape is Absorb else msgspec.json.Decoder(shape))
+    for kind, shape in KINDS.items()
+}
+_headers = {shape: ((CONTROL_HEADER, kind.encode()),) for kind, shape in KINDS.items()}
+
+
+def source_name(topic: str, partition: int) -> str:
+    """What a raw partition is called in marks and configs."""
+    return f"{topic}/{partition}"
+
+
+def control_headers(record: Control) -> tuple[tuple[str, bytes], ...]:
+    """The headers that make a record a control record."""
+    return _headers[type(record)]
+
+
+def encode_control(record: Control) -> bytes:
+    """The value of a control record."""
+    return _encode_msgpack(record) if type(record) is Absorb else _encode_json(record)
+
+
+def control_kind(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    """The kind of a control record, None for an event. The kind may be one that this version does not know."""
+    for name, value in headers:
+        if name == CONTROL_HEADER:
+            return value.decode("ascii", "backslashreplace")
+    return None
+
+
+def decode_control(kind: str, value: bytes | None) -> Control:
+    """The control record of a kind; raises `BadEvent("bad_control")` on an unknown kind or a malformed value."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        raise BadEvent("bad_control", f"header {CONTROL_HEADER} is {kind!r:.60}; allowed: {', '.join(KINDS)}")
+    try:
+        return decoder.decode(value or b"")
+    except (ValueError, RecursionError) as error:
+        raise BadEvent("bad_control", f"{kind} record: {error}; it starts with {(value or b'')[:60]!r}") from None

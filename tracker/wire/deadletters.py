@@ -1,0 +1,94 @@
+"""Dead letters: a refused record with its reason, its origin and its own bytes, so that it can be sent again.
+
+Key and value are the original's. Headers: `reason`, `detail`, `source-topic`, `source-partition`,
+`source-offset`, `source-timestamp` (ms), `source-size` (bytes of the original value, -1 for none), and each header
+of the original with `original-` in front. A letter whose original is too large for the topic has the header
+`pointer: 1`: its value is the first bytes only, and the original is read where the source headers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tracker.errors import BadEvent
+
+Headers = Sequence[tuple[str, bytes]]
+
+MAX_LETTER_BYTES = 800 * 1024
+"""Original key, value and headers up to this size travel in the letter (brokers take 1 MiB by default)."""
+PREFIX_BYTES = 4096
+MAX_DETAIL = 1000
+_ORIGINAL = "original-"
+
+
+class Origin(NamedTuple):
+    """Where a record was read. `timestamp` in ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+class DeadLetter(NamedTuple):
+    """A letter as read back. `value` is only the original's first bytes where `pointer` is set."""
+
+    reason: str
+    detail: str
+    origin: Origin
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    size: int
+    pointer: bool
+
+
+class Letter(NamedTuple):
+    """A letter as written to the dead-letter topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+def write_letter(origin: Origin, key: bytes | None, value: bytes | None, headers: Headers, error: BadEvent) -> Letter:
+    """The letter for a record that `error` refused."""
+    marks = [
+        ("reason", _ascii(error.reason)),
+        ("detail", _ascii(error.detail)[:MAX_DETAIL]),
+        ("source-topic", _ascii(origin.topic)),
+        ("source-partition", b"%d" % origin.partition),
+        ("source-offset", b"%d" % origin.offset),
+        ("source-timestamp", b"%d" % origin.timestamp),
+        ("source-size", b"%d" % (-1 if value is None else len(value))),
+    ]
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(given or b"") for name, given in headers)
+    if size > MAX_LETTER_BYTES:
+        marks.append(("pointer", b"1"))
+        return Letter(key if key is None else key[:PREFIX_BYTES], (value or b"")[:PREFIX_BYTES], marks)
+    marks += [(_ORIGINAL + name, given) for name, given in headers]
+    return Letter(key, value, marks)
+
+
+def read_letter(key: bytes | None, value: bytes | None, headers: Headers) -> DeadLetter:
+    """The letter in a record of the dead-letter topic; raises `BadEvent` where a header is missing or wrong."""
+    given = {name: content for name, content in headers if not name.startswith(_ORIGINAL)}
+    try:
+        origin = Origin(
+            given["source-topic"].decode("ascii"),
+            int(given["source-partition"]),
+            int(given["source-offset"]),
+            int(given["source-timestamp"]),
+        )
+        size = int(given["source-size"])
+        reason = given["reason"].decode("ascii")
+    except (KeyError, ValueError) as error:
+        raise BadEvent("bad_letter", f"not a dead letter of this tracker: header {error}") from None
+    original = [(name[len(_ORIGINAL) :], content) for name, content in headers if name.startswith(_ORIGINAL)]
+    detail = given.get("detail", b"").decode("ascii", "backslashreplace")
+    return DeadLetter(reason, detail, origin, key, value, original, size, "pointer" in given)
+
+
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", "backslashreplace")
