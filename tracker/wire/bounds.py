@@ -24,21 +24,13 @@ MIN_TS = 631_152_000_000  # 1990-01-01
 MAX_TS = 7_258_118_400_000  # 2200-01-01
 
 ID_FIELDS = ("event_id", "customer_id", "anonymous_id", "account_id", "cart_id", "checkout_id", "order_id")
-_TEXT_FIELDS = (
-    ("channel", MAX_WORD),
-    ("device", MAX_WORD),
-    ("url", MAX_TEXT),
-    ("referrer", MAX_TEXT),
-    ("user_agent", MAX_TEXT),
-)
 _HUGE_NUMBER = re.compile(rb"\d{19}")
 
 
 def check(event: Event, value: bytes) -> str:
     """The person id of an event that keeps all bounds. Strings cannot be longer than the record, so a short
     record needs few looks."""
-    size = len(event.event_id)
-    if not 0 < size <= MAX_ID:
+    if not 0 < len(event.event_id) <= MAX_ID:
         _bad_id("event_id", event.event_id)
     if not 0 < len(event.type) <= MAX_TYPE:
         _bad_type(event.type)
@@ -55,13 +47,26 @@ def check(event: Event, value: bytes) -> str:
             f"customer_id is {event.customer_id!r:.60}, anonymous_id is {event.anonymous_id!r:.60}; "
             f"allowed: at least one that names somebody (not {', '.join(sorted(NOT_AN_IDENTITY - {''}))} or empty)",
         )
-    if len(value) > MAX_ID:
-        for field in ID_FIELDS:
-            given = getattr(event, field)
+    size = len(value)
+    if size > MAX_ID:
+        for given in (
+            event.customer_id,
+            event.anonymous_id,
+            event.account_id,
+            event.cart_id,
+            event.checkout_id,
+            event.order_id,
+        ):
             if given is not None and len(given) > MAX_ID:
-                _bad_id(field, given)
-    if len(value) > MAX_WORD:
-        _check_texts(event)
+                _find_long_id(event)
+        if size > MAX_WORD:
+            for given in (event.channel, event.device):
+                if given is not None and len(given) > MAX_WORD:
+                    _bad_text("channel or device", given, MAX_WORD)
+            if event.campaign is not None or event.segments is not None:
+                _check_words(event)
+            if size > MAX_TEXT:
+                _check_texts(event)
     amount = event.value
     if amount is not None and not -MAX_AMOUNT <= amount <= MAX_AMOUNT:
         _bad_number("value", amount, f"-{MAX_AMOUNT:.0f} to {MAX_AMOUNT:.0f}")
@@ -77,17 +82,19 @@ def check(event: Event, value: bytes) -> str:
     return person
 
 
-def _check_texts(event: Event) -> None:
-    for field, most in _TEXT_FIELDS:
+def _find_long_id(event: Event) -> None:
+    for field in ID_FIELDS:
         given = getattr(event, field)
-        if given is not None and len(given) > most:
-            _bad_text(field, given, most)
+        if given is not None and len(given) > MAX_ID:
+            _bad_id(field, given)
+
+
+def _check_words(event: Event) -> None:
     campaign = event.campaign
     if campaign is not None:
-        for field in ("source", "medium", "name"):
-            given = getattr(campaign, field)
+        for given in (campaign.source, campaign.medium, campaign.name):
             if given is not None and len(given) > MAX_WORD:
-                _bad_text(f"campaign.{field}", given, MAX_WORD)
+                _bad_text("campaign", given, MAX_WORD)
     segments = event.segments
     if segments is not None:
         if len(segments) > MAX_SEGMENTS:
@@ -95,6 +102,13 @@ def _check_texts(event: Event) -> None:
         for segment in segments:
             if len(segment) > MAX_WORD:
                 _bad_text("segments", segment, MAX_WORD)
+
+
+def _check_texts(event: Event) -> None:
+    for field in ("url", "referrer", "user_agent"):
+        given = getattr(event, field)
+        if given is not None and len(given) > MAX_TEXT:
+            _bad_text(field, given, MAX_TEXT)
 
 
 def _check_items(items: list[Item]) -> None:
