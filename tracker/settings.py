@@ -20,7 +20,7 @@ from typed_settings.types import LoadedSettings, OptionList, SettingsClass, Sett
 
 from tracker.durations import UNITS
 from tracker.errors import SettingError
-from tracker.kinds import Choice, Duration, Kind, Names, Redis, Switch, Text, Unfit, Whole
+from tracker.kinds import Choice, Duration, Kind, Names, Prefix, Redis, Switch, Text, Unfit, Whole
 
 PREFIX = "TRACKER_"
 FILE_VARIABLE = "TRACKER_SETTINGS_FILE"
@@ -40,7 +40,7 @@ TOPIC = r"[A-Za-z0-9._-]{1,200}"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Durations are in milliseconds. Names of topics are without the namespace; `topic` puts it in front."""
+    """Durations are in milliseconds; names of topics are without the namespace."""
 
     brokers: tuple[str, ...] = setting(
         Names(BROKER, "host:port, several separated by commas, for example kafka-1:9092,kafka-2:9092"),
@@ -51,9 +51,9 @@ class Settings:
         Redis(), "redis://localhost:6379/0", "Where journey state is kept. A password is never shown."
     )
     namespace: str = setting(
-        Text(r"[A-Za-z0-9._-]{0,100}", "letters, digits, '.', '_' and '-', for example acme."),
+        Prefix(),
         "",
-        "Put as it is in front of topics, consumer groups, transactional ids and Redis keys.",
+        "Put with a dot in front of topics, consumer groups, transactional ids and Redis keys.",
     )
     model: tuple[str, ...] = setting(
         Names(r".+", "ids of built-in models or paths of YAML files, separated by commas"),
@@ -131,15 +131,6 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
-
-    def topic(self, name: str) -> str:
-        """A topic's, consumer group's or transactional id's full name."""
-        return self.namespace + name
-
-    @property
-    def raw_topic_names(self) -> tuple[str, ...]:
-        """The raw topics as the broker knows them."""
-        return tuple(map(self.topic, self.raw_topics))
 
     @property
     def reads_direct_events(self) -> bool:
