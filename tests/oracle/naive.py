@@ -1,0 +1,543 @@
+"""The naive fold: one person's journey from the sorted list of all their events, for tests to compare with.
+
+Slow and plain on purpose: keep every event, sort by (ts, event_id), walk once, and before each event fire the
+deadlines that are due by then: session end, then the drop-off, then the journey's end. It shares no code with the
+tracker but the event type.
+
+Where the design leaves room, this is what was decided here:
+
+1.  Any pending deadline makes an event at or after it wait: session end, drop-off and journey timeout alike.
+2.  `page_count` counts `page_viewed`; `event_count` counts active events only.
+3.  An event that names a completed order but empties or fills the cart still changes the cart; it only arms nothing.
+4.  "Cart emptied": `cart_emptied` always (also when the cart looked empty already), else a removal or a snapshot
+    that leaves nothing of something. Expiry of an untouched cart is no event: no disarming, no way back.
+5.  Emptying disarms cart and checkout rules, not the browse rule.
+6.  Back leads to the phase that the last move came from; a journey that began in that phase stays.
+7.  A rule whose cart condition no longer holds when it fires ends silently; it is not counted as withheld.
+8.  Nor is a version that had its drop-off. A withheld drop-off does not mark its version.
+9.  Any failed payment at or after the arming makes the reason `payment_failed`, also one that may not arm.
+10. `recovery_window` includes its end: an order exactly 30 days after `detected_at` recovers.
+11. The second copy of an order (same `order_id`, any converting type) changes nothing, its ids included.
+12. An order's worth is its `value`, else the sum of its priced items, else nothing.
+13. "Until a product is added": a cart change that adds, since the latest order.
+14. A cart is touched by every cart event that speaks of its content, an equal snapshot included, and by an order.
+15. Touchless expiry, timeouts and waits are half-open, as sessions are: at exactly the length it has happened.
+16. A journey that an active event opens is at least in the first phase.
+17. A refund or cancellation takes its order out of `orders` and `revenue`; what it says of orders before that
+    (second order, say) stands. A refund of less than the order's value takes only that much of the revenue.
+18. The current phase is that of the journey before purchase, else of the latest converted one, else null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tests.oracle.table import ANY, CHECKOUT, DAY, MINUTE, NETTBUTIKK, Table
+from tracker.domain.events import PASSIVE_TYPES, Event, Item
+
+UNIT = 10_000
+"""Money is compared in integer 1/10000 of the currency's unit."""
+
+Line = tuple[str, str | None]
+Version = tuple[str | None, frozenset[tuple[str, str | None, int]]]
+SIGNIFICANCE = {"browse_abandoned": 1, "cart_abandoned": 2, "checkout_abandoned": 3}
+
+
+def units(amount: float | None) -> int:
+    """An amount of money in 1/10000."""
+    return 0 if amount is None else round(amount * UNIT)
+
+
+@dataclass
+class Session:
+    """One visit; `ended_at` is its last active event's time."""
+
+    started_at: int
+    ended_at: int
+    event_ids: list[str] = field(default_factory=list)
+    page_count: int = 0
+    entry_url: str | None = None
+    exit_url: str | None = None
+    has_order: bool = False
+    closed: bool = False
+
+    @property
+    def engaged(self) -> bool:
+        return self.ended_at - self.started_at > 10_000 or self.page_count >= 2 or self.has_order
+
+    @property
+    def bounced(self) -> bool:
+        return not self.engaged
+
+
+@dataclass(frozen=True)
+class Move:
+    """A transition of a journey; `event_id` is `left` when time ended it."""
+
+    journey: int
+    from_phase: str | None
+    to_phase: str | None
+    direction: str
+    at: int
+    event_id: str
+
+
+@dataclass
+class Journey:
+    """A journey: before purchase while neither `converted` nor `left`."""
+
+    number: int
+    phase: int | None = None
+    came_from: list[int] = field(default_factory=list)
+    converted: bool = False
+    left: bool = False
+
+
+@dataclass
+class Order:
+    """A counted order and the ids under which later events may name it."""
+
+    event_id: str
+    ts: int
+    journey: int
+    order_id: str | None
+    cart_id: str | None
+    checkout_id: str | None
+    products: set[str]
+    value: int
+    currency: str | None
+    session: Session | None
+    gone: bool = False
+    refunded: int = 0
+
+
+@dataclass
+class Armed:
+    """The one armed rule."""
+
+    rule: str
+    armed_at: int
+    armed_by: str
+    due: int
+    payment_failed: bool = False
+
+
+@dataclass
+class DropOff:
+    """A drop-off that was sent."""
+
+    reason: str
+    armed_at: int
+    armed_by: str
+    due_at: int
+    detected_at: int
+    cart: dict[Line, int]
+    cart_id: str | None
+    cart_value: int
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A drop-off (by its arming event) that an order made good."""
+
+    armed_by: str
+    order_event_id: str
+    value: int
+
+
+@dataclass
+class Fold:
+    """What became of one person; also the walk's state."""
+
+    table: Table = NETTBUTIKK
+    sessions: list[Session] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    drop_offs: list[DropOff] = field(default_factory=list)
+    recoveries: list[Recovery] = field(default_factory=list)
+    withheld: int = 0
+    journeys: list[Journey] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    cart: dict[Line, int] = field(default_factory=dict)
+    prices: dict[Line, int | None] = field(default_factory=dict)
+    cart_id: str | None = None
+    touched_at: int | None = None
+    added_since_order: bool = False
+    last_active: int | None = None
+    consent: bool | None = None
+    armed: Armed | None = None
+    versions: dict[Version, int] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+
+    # What tests ask for
+
+    @property
+    def order_count(self) -> int:
+        return sum(not order.gone for order in self.orders)
+
+    @property
+    def revenue(self) -> dict[str | None, int]:
+        found: dict[str | None, int] = {}
+        for order in self.orders:
+            if not order.gone:
+                found[order.currency] = found.get(order.currency, 0) + order.value - order.refunded
+        return {currency: amount for currency, amount in found.items() if amount}
+
+    @property
+    def phase(self) -> str | None:
+        journey = self.open_journey() or self.latest_converted()
+        return None if journey is None or journey.phase is None else self.table.phases[journey.phase].id
+
+    def final_cart(self, watermark: int) -> dict[Line, int]:
+        return {} if self.cart_expired(watermark) else self.cart
+
+    # Time
+
+    def next_deadline(self) -> tuple[int, int] | None:
+        """(time, kind) of the earliest pending deadline; kind 0 session end, 1 drop-off, 2 journey timeout."""
+        assert self.last_active is not None or self.armed is None
+        found = []
+        if self.sessions and not self.sessions[-1].closed:
+            found.append((self.sessions[-1].ended_at + self.table.gap, 0))
+        if self.armed is not None:
+            assert self.last_active is not None
+            found.append((self.loud(max(self.armed.due, self.last_active + self.table.gap)), 1))
+        if self.open_journey() is not None:
+            assert self.last_active is not None
+            found.append((self.last_active + self.table.journey_timeout, 2))
+        return min(found, default=None)
+
+    def fire(self, time: int, kind: int) -> None:
+        if kind == 0:
+            self.sessions[-1].closed = True
+        elif kind == 1:
+            self.drop_off(time)
+        else:
+            journey = self.open_journey()
+            assert journey is not None
+            journey.left = True
+            self.moves.append(Move(journey.number, self.phase_id(journey), None, "left", time, "left"))
+
+    def loud(self, time: int) -> int:
+        """The first time from this one on that is outside the quiet hours."""
+        if self.table.quiet is None:
+            return time
+        start, end = self.table.quiet
+        minute = time % DAY // MINUTE
+        inside = start <= minute < end if start < end else minute >= start or minute < end
+        if not inside:
+            return time
+        morning = time - time % DAY + end * MINUTE
+        return morning if morning > time else morning + DAY
+
+    # One event
+
+    def apply(self, event: Event) -> None:
+        if self.cart_expired(event.ts):
+            self.cart, self.prices, self.cart_id, self.touched_at = {}, {}, None, None
+        order = event.type in self.table.conversion
+        again = order and event.order_id is not None and any(o.order_id == event.order_id for o in self.orders)
+        session = self.visit(event, passive=event.type in PASSIVE_TYPES or again)
+        if event.consent is not None and event.consent.marketing is not None:
+            self.consent = event.consent.marketing
+        if again:
+            return
+        if order:
+            self.order(event, session)
+            return
+        if event.type in {"order_cancelled", "order_refunded"}:
+            self.take_back(event)
+        before = dict(self.cart)
+        self.change_cart(event)
+        changed = self.cart != before
+        added = any(quantity > before.get(line, 0) for line, quantity in self.cart.items())
+        emptied = event.type == "cart_emptied" or bool(before and not self.cart)
+        self.move(event, session, added=added, emptied=emptied)
+        self.move_after(event)
+        if added:
+            self.added_since_order = True
+        if emptied and self.armed is not None and self.armed.rule != "browse_abandoned":
+            self.armed = None
+        self.arm(event, session, changed=changed)
+        if event.type == "payment_failed" and self.armed is not None:
+            self.armed.payment_failed = True
+
+    def visit(self, event: Event, *, passive: bool) -> Session | None:
+        """The session of an event; active events open or extend it."""
+        current = self.sessions[-1] if self.sessions and not self.sessions[-1].closed else None
+        if passive:
+            return current
+        if current is not None and event.ts >= current.started_at + self.table.cap:
+            current.closed = True
+            current = None
+        if current is None:
+            current = Session(event.ts, event.ts)
+            self.sessions.append(current)
+        current.ended_at = event.ts
+        current.event_ids.append(event.event_id)
+        current.page_count += event.type == "page_viewed"
+        if event.url is not None:
+            current.entry_url = event.url if current.entry_url is None else current.entry_url
+            current.exit_url = event.url
+        self.last_active = event.ts
+        return current
+
+    # Cart
+
+    def cart_expired(self, now: int) -> bool:
+        return self.touched_at is not None and now >= self.touched_at + self.table.cart_ttl
+
+    def cart_value(self) -> int:
+        return sum((self.prices[line] or 0) * quantity for line, quantity in self.cart.items())
+
+    def change_cart(self, event: Event) -> None:
+        items = event.items
+        if event.type == "product_added" and items:
+            self.put(items)
+        elif event.type == "product_removed" and items:
+            for item in items:
+                line = (item.product_id, item.sku)
+                if line in self.cart:
+                    self.cart[line] -= item.quantity
+                    if self.cart[line] <= 0:
+                        del self.cart[line], self.prices[line]
+        elif event.type == "cart_emptied":
+            self.cart, self.prices = {}, {}
+        elif event.type == "cart_updated" and items is not None:
+            self.cart, self.prices = {}, {}
+            self.put(items)
+        elif event.type == "checkout_started" and items and not self.cart:
+            self.put(items)
+        else:
+            return
+        self.touched_at = event.ts
+        if event.cart_id is not None:
+            self.cart_id = event.cart_id
+
+    def put(self, items: list[Item]) -> None:
+        for item in items:
+            line = (item.product_id, item.sku)
+            if item.quantity > 0:
+                self.cart[line] = self.cart.get(line, 0) + item.quantity
+                price = None if item.price is None else units(item.price)
+                self.prices[line] = self.prices.get(line) if price is None else price
+
+    # Journeys
+
+    def open_journey(self) -> Journey | None:
+        last = self.journeys[-1] if self.journeys else None
+        return last if last is not None and not last.converted and not last.left else None
+
+    def latest_converted(self) -> Journey | None:
+        return self.journeys[self.orders[-1].journey - 1] if self.orders else None
+
+    def phase_id(self, journey: Journey) -> str | None:
+        return None if journey.phase is None else self.table.phases[journey.phase].id
+
+    def open(self) -> Journey:
+        journey = Journey(len(self.journeys) + 1)
+        self.journeys.append(journey)
+        return journey
+
+    def go(self, journey: Journey, to: int, event: Event, direction: str | None = None) -> None:
+        came = journey.phase
+        if direction is None:
+            direction = "enter" if came is None else "forward" if to == came + 1 else "skip"
+        here = self.phase_id(journey)
+        journey.phase = to
+        self.moves.append(Move(journey.number, here, self.table.phases[to].id, direction, event.ts, event.event_id))
+
+    def satisfied(self, event: Event, stages: set[str]) -> list[int]:
+        """The phases of these stages that the event may enter."""
+        active = event.type not in PASSIVE_TYPES
+        return [
+            place
+            for place, phase in enumerate(self.table.phases)
+            if phase.stage in stages
+            and any(
+                (event.type in types or (ANY in types and active)) and self.order_count >= least
+                for types, least in phase.enter
+            )
+        ]
+
+    def may_open(self, event: Event, session: Session | None, *, added: bool) -> bool:
+        if event.type in PASSIVE_TYPES:
+            return False
+        if not self.journeys or self.journeys[-1].left or added:
+            return True
+        return event.type in self.table.reopen and not self.in_session_of_an_order(event, session)
+
+    def in_session_of_an_order(self, event: Event, session: Session | None) -> bool:
+        if session is not None and session.has_order:
+            return True
+        return any(order.session is None and order.ts == event.ts for order in self.orders)
+
+    def move(self, event: Event, session: Session | None, *, added: bool, emptied: bool) -> None:
+        """Open or move the journey before purchase."""
+        journey = self.open_journey()
+        fits = max(self.satisfied(event, {"before", "purchase"}), default=None)
+        if journey is None:
+            if self.may_open(event, session, added=added):
+                self.go(self.open(), 0 if fits is None else fits, event)
+            return
+        assert journey.phase is not None
+        if emptied and self.table.phases[journey.phase].back_on:
+            if journey.came_from:
+                self.go(journey, journey.came_from.pop(), event, "back")
+        elif fits is not None and fits > journey.phase:
+            journey.came_from.append(journey.phase)
+            self.go(journey, fits, event)
+
+    def move_after(self, event: Event) -> None:
+        """Move the converted journey that this event is about."""
+        fits = max(self.satisfied(event, {"after"}), default=None)
+        if fits is None or not self.orders:
+            return
+        about = [order for order in self.orders if event.order_id is not None and order.order_id == event.order_id]
+        if not about:
+            products = {item.product_id for item in event.items or ()}
+            about = [order for order in self.orders if order.products & products]
+        journey = self.journeys[(about or self.orders)[-1].journey - 1]
+        assert journey.phase is not None
+        if fits > journey.phase:
+            self.go(journey, fits, event)
+
+    # Orders
+
+    def order(self, event: Event, session: Session | None) -> None:
+        journey = self.open_journey() or self.open()
+        items = event.items or []
+        value = event.value
+        worth = units(value) if value is not None else sum(units(item.price) * item.quantity for item in items)
+        self.orders.append(
+            Order(
+                event_id=event.event_id,
+                ts=event.ts,
+                journey=journey.number,
+                order_id=event.order_id,
+                cart_id=event.cart_id,
+                checkout_id=event.checkout_id,
+                products={item.product_id for item in items},
+                value=worth,
+                currency=event.currency,
+                session=session,
+            )
+        )
+        if session is not None:
+            session.has_order = True
+        journey.converted = True
+        purchase = next(place for place, phase in enumerate(self.table.phases) if phase.stage == "purchase")
+        self.go(journey, purchase, event, "converted")
+        after = max(self.satisfied(event, {"after"}), default=None)
+        if after is not None:
+            self.go(journey, after, event)
+        self.recover(event, worth)
+        self.armed = None
+        self.versions = {}
+        self.added_since_order = False
+        bought = {(item.product_id, item.sku) for item in items} or set(self.cart)
+        self.cart = {line: quantity for line, quantity in self.cart.items() if line not in bought}
+        self.prices = {line: self.prices[line] for line in self.cart}
+        self.touched_at = event.ts
+        if not self.cart:
+            self.cart_id = None
+
+    def recover(self, event: Event, worth: int) -> None:
+        waiting = [drop for drop in self.drop_offs if not drop.ended]
+        if waiting and event.ts - waiting[-1].detected_at <= self.table.recovery_window:
+            self.recoveries.append(Recovery(waiting[-1].armed_by, event.event_id, worth))
+            for drop in waiting:
+                drop.ended = True
+
+    def take_back(self, event: Event) -> None:
+        for order in self.orders:
+            if event.order_id is not None and order.order_id == event.order_id and not order.gone:
+                part = units(event.value) if event.type == "order_refunded" and event.value is not None else None
+                if part is None or order.refunded + part >= order.value:
+                    order.gone = True
+                else:
+                    order.refunded += part
+
+    # Drop-offs
+
+    def arm(self, event: Event, session: Session | None, *, changed: bool) -> None:
+        ids = (event.order_id, event.cart_id, event.checkout_id)
+        for order in self.orders:
+            done = (order.order_id, order.cart_id, order.checkout_id)
+            if any(named is not None and named == known for named, known in zip(ids, done, strict=True)):
+                return
+        if event.type in CHECKOUT:
+            without_ids = all(named is None for named in ids)
+            if without_ids and not self.added_since_order and self.in_session_of_an_order(event, session):
+                rule = None
+            else:
+                rule = "checkout_abandoned"
+        else:
+            rule = None
+        if rule is None and changed and self.cart:
+            rule = "cart_abandoned"
+        if rule is None and event.type == "product_viewed" and not self.cart:
+            rule = None if self.in_session_of_an_order(event, session) else "browse_abandoned"
+        if rule is None or (self.armed is not None and SIGNIFICANCE[self.armed.rule] > SIGNIFICANCE[rule]):
+            return
+        wait = {
+            "browse_abandoned": self.table.browse_wait,
+            "cart_abandoned": self.table.cart_wait,
+            "checkout_abandoned": self.table.checkout_wait,
+        }[rule]
+        self.armed = Armed(rule, event.ts, event.event_id, event.ts + wait)
+
+    def drop_off(self, now: int) -> None:
+        """Fire the armed rule."""
+        armed, self.armed = self.armed, None
+        assert armed is not None
+        if self.cart_expired(now):
+            self.cart, self.prices, self.cart_id, self.touched_at = {}, {}, None, None
+        if (armed.rule == "browse_abandoned" and self.cart) or (armed.rule == "cart_abandoned" and not self.cart):
+            return
+        version = (self.cart_id, frozenset((*line, quantity) for line, quantity in self.cart.items()))
+        weight = SIGNIFICANCE[armed.rule]
+        if armed.rule != "browse_abandoned" and self.versions.get(version, 0) >= weight:
+            return
+        if not (self.table.consent_default if self.consent is None else self.consent):
+            self.withheld += 1
+            return
+        if armed.rule != "browse_abandoned":
+            self.versions[version] = weight
+        self.drop_offs.append(
+            DropOff(
+                reason="payment_failed" if armed.payment_failed else armed.rule,
+                armed_at=armed.armed_at,
+                armed_by=armed.armed_by,
+                due_at=armed.due,
+                detected_at=now,
+                cart=dict(self.cart),
+                cart_id=self.cart_id,
+                cart_value=self.cart_value(),
+            )
+        )
+
+
+def distinct(events: Iterable[Event]) -> list[Event]:
+    """The events in log order without repeated ids: the first in the log wins."""
+    found: dict[str, Event] = {}
+    for event in events:
+        found.setdefault(event.event_id, event)
+    return list(found.values())
+
+
+def fold(events: Iterable[Event], watermark: int, table: Table = NETTBUTIKK) -> Fold:
+    """Fold one person's events, given in log order, with deadlines fired up to `watermark` (ms, inclusive)."""
+    person = Fold(table)
+    ordered = sorted(distinct(events), key=lambda event: (event.ts, event.event_id))
+    for place, event in enumerate(ordered):
+        while (deadline := person.next_deadline()) is not None and deadline[0] <= event.ts:
+            if deadline[0] > watermark:
+                person.waiting = [late.event_id for late in ordered[place:]]
+                return person
+            person.fire(*deadline)
+        person.apply(event)
+    while (deadline := person.next_deadline()) is not None and deadline[0] <= watermark:
+        person.fire(*deadline)
+    return person
