@@ -1,14 +1,16 @@
-"""The rules' numbers as the oracle reads them: plain data, written from the design and not from the tracker's code."""
+"""The rules' numbers as the oracle takes them from the design; phases, which only the model names, from its YAML."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
+
+import yaml
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-CONVERSION = ("order_completed", "trial_started", "subscription_started", "contract_signed")
 CHECKOUT = (
     "checkout_started",
     "checkout_step_viewed",
@@ -16,7 +18,7 @@ CHECKOUT = (
     "payment_info_entered",
     "payment_failed",
 )
-ANY = "*"
+ANY = "any"
 """As an event type of an entry: any active event."""
 
 
@@ -36,7 +38,7 @@ class Table:
 
     phases: tuple[PhaseRow, ...]
     reopen: tuple[str, ...]
-    conversion: tuple[str, ...] = CONVERSION
+    conversion: tuple[str, ...]
     gap: int = 30 * MINUTE
     cap: int = 24 * HOUR
     browse_wait: int = HOUR
@@ -49,47 +51,24 @@ class Table:
     consent_default: bool = True
 
 
-NETTBUTIKK = Table(
-    phases=(
-        PhaseRow("bevissthet", "before", (((ANY,), 0),)),
-        PhaseRow(
-            "vurdering",
-            "before",
-            (
-                (
-                    (
-                        "search_performed",
-                        "product_list_viewed",
-                        "product_viewed",
-                        "review_read",
-                        "size_guide_viewed",
-                        "video_watched",
-                        "calculator_used",
-                        "wishlist_added",
-                    ),
-                    0,
-                ),
-            ),
+def _read(name: str) -> Table:
+    """A built-in model's phases and reopening types, straight from its YAML; rules and durations stay as above."""
+    text = resources.files("tracker.journeys").joinpath(f"{name}.yaml").read_text("utf-8")
+    model = yaml.safe_load(text)
+    return Table(
+        phases=tuple(
+            PhaseRow(
+                phase["id"],
+                phase["stage"],
+                tuple((tuple(entry["events"]), entry.get("orders", 0)) for entry in phase["enter"]),
+                tuple(phase.get("back_on", ())),
+            )
+            for phase in model["phases"]
         ),
-        PhaseRow("kjøp", "purchase", ((("product_added", *CHECKOUT), 0),), ("cart_emptied",)),
-        PhaseRow("bruk", "after", ((("order_delivered", "product_used"), 0),)),
-        PhaseRow(
-            "lojalitet",
-            "after",
-            (
-                (("product_reviewed", "product_shared", "referral_made", "loyalty_joined"), 0),
-                (CONVERSION, 2),
-            ),
-        ),
-    ),
-    reopen=(
-        "search_performed",
-        "product_viewed",
-        "product_list_viewed",
-        "promotion_clicked",
-        "ad_clicked",
-        "email_clicked",
-        "sms_clicked",
-    ),
-)
-"""The default model, `nettbutikk-5`."""
+        reopen=tuple(model["reopen"]),
+        conversion=tuple(model["conversion"]),
+    )
+
+
+NETTBUTIKK = _read("nettbutikk-5")
+"""The default model."""
