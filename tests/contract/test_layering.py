@@ -26,7 +26,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "child": {"errors"},
     "domain": set(),
     "wire": {"domain", "errors"},
-    "journeys": {"domain", "errors"},
+    "journeys": {"domain", "durations", "errors"},
     "stream": _LEAVES | {"domain", "wire", "journeys"},
     "store": _INSIDE | {"stream.ports"},
     "broker": _INSIDE | {"stream.ports"},
