@@ -73,7 +73,7 @@ def test_what_compose_mounts_and_builds_from_is_there() -> None:
 def test_the_image_runs_without_root_and_knows_when_it_is_well() -> None:
     lines = _DOCKERFILE.read_text(encoding="utf-8").splitlines()
     last_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM")) :]
-    assert "USER tracker" in last_stage
+    assert "USER 10001" in last_stage
     (check,) = re.findall(r"^    CMD (\[.*\])$", "\n".join(last_stage), re.MULTILINE)
     program = json.loads(check)
     compile(program[2], "healthcheck", "exec")
