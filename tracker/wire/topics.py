@@ -91,6 +91,11 @@ class Topics(msgspec.Struct, frozen=True):
         """The consumer group of the track stage; its offsets of `events` carry the positions."""
         return f"{self.prefix}tracker-track"
 
+    @property
+    def position_group(self) -> str:
+        """Keeps the positions instead, on a broker without transactions: a group that never has members."""
+        return f"{self.prefix}tracker-track-positions"
+
     def transactional_id(self, partition: int) -> str:
         """The stable id that fences the writers of one partition of `events`."""
         return f"{self.prefix}tracker-track-{partition}"

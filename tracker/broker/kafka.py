@@ -1,0 +1,153 @@
+"""Kafka clients with the settings that the tracker relies on, and what can be asked of a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, UnknownError, for_code
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES
+from tracker.errors import SettingError, Unavailable
+
+FAILURES = (KafkaError, OSError, TimeoutError, AssertionError)
+"""What a call to Kafka may end with: aiokafka's errors, the system's, time-outs, aiokafka's own assertions."""
+
+ASK_TIMEOUT_MS = 10_000
+_STOP_TIMEOUT = 3.0
+_TRIES = 5
+_PAUSE = 0.2
+
+
+def make_consumer(brokers: str, group: str, *topics: str, **options: Any) -> AIOKafkaConsumer:
+    """A consumer for a stage, not started. It seeks for itself and commits nothing by itself.
+
+    `options` go to aiokafka as they are, and win."""
+    settings = {
+        "bootstrap_servers": brokers,
+        "group_id": group,
+        "client_id": group,
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        # Large fetches: a partition in backlog costs one round trip for thousands of events, an idle one waits
+        # no longer than it takes to be noticed as fully read.
+        "max_partition_fetch_bytes": 4 * 1024 * 1024,
+        "fetch_max_bytes": 32 * 1024 * 1024,
+        "fetch_max_wait_ms": 50,
+        "max_poll_records": None,
+        # aiokafka does not rejoin a group that it left for not polling; a stage polls even while it is paused.
+        "max_poll_interval_ms": 600_000,
+        "session_timeout_ms": 10_000,
+        "heartbeat_interval_ms": 3_000,
+        "request_timeout_ms": 30_000,
+        "retry_backoff_ms": 100,
+        "metadata_max_age_ms": 60_000,
+        **options,
+    }
+    return AIOKafkaConsumer(*topics, **settings)
+
+
+def make_producer(brokers: str, *, idempotent: bool, **options: Any) -> AIOKafkaProducer:
+    """A producer for events and control records, not started. Without `idempotent` (a broker that cannot do it)
+    a record may be written twice; deduplication by `event_id` absorbs that. `options` go to aiokafka, and win."""
+    settings = {
+        "bootstrap_servers": brokers,
+        "acks": "all",
+        "enable_idempotence": idempotent,
+        "linger_ms": 5,
+        "max_batch_size": BATCH_BYTES,
+        "max_request_size": REQUEST_BYTES,
+        "request_timeout_ms": 30_000,
+        "retry_backoff_ms": 50,
+        **options,
+    }
+    return AIOKafkaProducer(**settings)
+
+
+async def discard(producer: AIOKafkaProducer) -> None:
+    """Stop a producer whatever state it is in; never raises.
+
+    aiokafka's `stop` waits for what is still to be sent, for ever if the broker is gone. Cancelling that wait
+    while it closes its sender is what ends the sender as well."""
+    for _ in range(3):
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT):
+                await producer.stop()
+                break
+        except FAILURES:
+            continue
+    _look_away(producer)
+
+
+def _look_away(producer: AIOKafkaProducer) -> None:
+    """A failed producer leaves exceptions in futures that nobody can reach; asyncio would log each at length."""
+    accumulator, transactions = producer._message_accumulator, producer._txn_manager  # noqa: SLF001
+    futures = [batch._drain_waiter for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    if transactions is not None:
+        futures.append(transactions.wait_for_transaction_end())
+    for future in futures:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()
+
+
+@asynccontextmanager
+async def connected(brokers: str) -> AsyncIterator[AIOKafkaClient]:
+    """A bare client for a few questions. Raises `Unavailable` where no broker answers."""
+    client = AIOKafkaClient(bootstrap_servers=brokers, client_id="tracker", request_timeout_ms=ASK_TIMEOUT_MS)
+    try:
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_MS / 1000):
+                await client.bootstrap()
+        except FAILURES as error:
+            raise Unavailable(f"no broker answers at TRACKER_BROKERS = {brokers}: {error!r}") from error
+        yield client
+    finally:
+        await client.close()
+
+
+async def partitions_of(brokers: str, *topics: str) -> dict[str, int]:
+    """How many partitions each topic has by the broker's metadata; 0 where it does not exist."""
+    async with connected(brokers) as client:
+        try:
+            cluster = await client.fetch_all_metadata()
+        except FAILURES as error:
+            raise Unavailable(f"brokers {brokers} did not list their topics: {error!r}") from error
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+
+
+async def detect(brokers: str) -> bool:
+    """Whether outputs can be published exactly once, that is, whether the broker hands out producer ids.
+
+    Raises `Unavailable` when it cannot be asked, and `SettingError` where it could but does not allow it: to
+    promise less than the broker can do, without a word, would be worse than to stop."""
+    async with connected(brokers) as client:
+        refusals = 0
+        for _ in range(_TRIES):
+            try:
+                # Takes an id and leaves nothing behind. The embedded broker lists this request among those it
+                # knows, and answers it with "unknown error"; a real one could, once, by accident.
+                node = client.get_random_node()
+                reply = await client.send(node, InitProducerIdRequest(None, transaction_timeout_ms=60_000))
+            except IncompatibleBrokerVersion:
+                return False
+            except FAILURES as error:
+                raise Unavailable(f"brokers {brokers} did not say if they do transactions: {error!r}") from error
+            error_type = for_code(reply.error_code)
+            if error_type is NoError:
+                return True
+            if error_type is UnknownError:
+                refusals += 1
+            elif not error_type.retriable:
+                raise SettingError(
+                    f"TRACKER_BROKERS = {brokers}: exactly-once publishing is refused: {error_type.__name__}; allowed: "
+                    "a principal with IdempotentWrite on the cluster and Write on the transactional ids"
+                )
+            await asyncio.sleep(_PAUSE)
+        if refusals == _TRIES:
+            return False
+        raise Unavailable(f"brokers {brokers} are not ready to hand out producer ids ({_TRIES} tries)")
