@@ -1,0 +1,1 @@
+"""Measurements on real Kafka and Redis; each runs by itself: `python -m loadtests.hot_path`."""
