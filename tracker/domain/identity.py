@@ -100,7 +100,9 @@ def end_absorbed(state: State, table: Table, out: list[Output]) -> None:
             id="", kind="recovered", reason="", armed_at=0, due_at=0, detected_at=0,
             session_id=order.session_id, **fields,
         )  # fmt: skip
-        ordered = Ordered(order.id, order.ts, order.value / MONEY, order.session_id, order.names, message)
+        ordered = Ordered(
+            order.id, order.ts, order.value / MONEY, order.currency, order.session_id, order.names, message
+        )
         end_dropoffs(state.said, ordered, table, out)
 
 

@@ -48,6 +48,7 @@ def count(facts: Facts, event: Event, table: Table, session_id: str | None, out:
             order_id=key,
             ts=event.ts,
             value=order.value / MONEY,
+            currency=order.currency,
             session_id=session_id,
             names=order.names,
             message=_end_message(facts, event, table, session_id),

@@ -84,6 +84,8 @@ class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True):
     customer_id: str | None = None
     dropoff_id: str | None = None
     value: float | None = None
+    currency: str | None = None
+    """Of `value`."""
 
 
 class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -128,6 +130,7 @@ class Ordered(msgspec.Struct):
     order_id: str
     ts: int
     value: float
+    currency: str
     session_id: str | None
     names: tuple[str | None, str | None, str | None]
     message: DropOff

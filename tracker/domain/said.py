@@ -126,6 +126,7 @@ def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
             journey_id=message.journey_id,
             phase=message.phase,
             value=message.cart.value if message.cart is not None else None,
+            currency=message.cart.currency if message.cart is not None else None,
             ended="withheld" if fired.why else None,
         )
     )
@@ -153,7 +154,7 @@ def end_dropoffs(said: Said, ordered: Ordered, table: Table, out: list[Output]) 
         if end == "cancelled":
             dropoff.ended = "cancelled"
             dropoff.ended_by = ordered.order_id
-            out.append(_end(dropoff, "cancelled", ordered, dropoff.value))
+            out.append(_end(dropoff, "cancelled", ordered, dropoff.value, dropoff.currency))
         elif end == "recovered":
             candidates.append(dropoff)
     if candidates and not recovered:
@@ -161,10 +162,10 @@ def end_dropoffs(said: Said, ordered: Ordered, table: Table, out: list[Output]) 
         for dropoff in candidates:
             dropoff.ended = "recovered" if dropoff is latest else "passed_over"
             dropoff.ended_by = ordered.order_id
-        out.append(_end(latest, "recovered", ordered, ordered.value))
+        out.append(_end(latest, "recovered", ordered, ordered.value, ordered.currency))
 
 
-def _end(dropoff: SaidDropOff, kind: str, ordered: Ordered, value: float | None) -> DropOff:
+def _end(dropoff: SaidDropOff, kind: str, ordered: Ordered, value: float | None, currency: str | None) -> DropOff:
     return msgspec.structs.replace(
         ordered.message,
         id=derive(dropoff.id, kind),
@@ -177,4 +178,5 @@ def _end(dropoff: SaidDropOff, kind: str, ordered: Ordered, value: float | None)
         phase=dropoff.phase,
         dropoff_id=dropoff.id,
         value=value,
+        currency=currency or None,
     )

@@ -142,6 +142,7 @@ class SaidDropOff(msgspec.Struct, array_like=True):
     journey_id: str | None
     phase: str | None
     value: float | None = None
+    currency: str | None = None
     ended: str | None = None
     ended_by: str | None = None
     """The order that ended it."""

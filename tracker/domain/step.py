@@ -11,7 +11,7 @@ Functions change the given state and append to `out`; they read no clock and dra
 from __future__ import annotations
 
 from bisect import insort
-from enum import Enum
+from typing import Literal
 
 import msgspec
 
@@ -44,17 +44,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
 
 
-class Outcome(Enum):
-    """What became of an event; the values are the words of the metrics."""
-
-    APPLIED = "applied"
-    WAITING = "waiting"
-    DUPLICATE = "duplicate"
-    LATE = "late"
-    FORWARDED = "forwarded"
-
-
-APPLIED = Outcome.APPLIED
+Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded"]
+"""What became of an event, in the words of the metrics."""
 
 
 def accept(
@@ -63,11 +54,11 @@ def accept(
     """Take in one event of this person. `forwarded`: it was accepted at its former owner and is never late."""
     if state.merged_into is not None:
         out.append(Forward(state.merged_into, event))
-        return Outcome.FORWARDED
+        return "forwarded"
     event_id = event.event_id
     mark = short_hash(event_id)
     if mark in state.ids:
-        return Outcome.DUPLICATE
+        return "duplicate"
     ts = event.ts
     facts = state.facts
     late_by = watermark - table.lateness - ts
@@ -85,7 +76,7 @@ def accept(
             insort(state.waiting, (ts, event_id, raw))
             if len(state.waiting) > MAX_WAITING:
                 _force(state, table, watermark, out)
-            return Outcome.WAITING
+            return "waiting"
         tail = state.tail
         if not tail:
             _begin_tail(state)
@@ -98,11 +89,11 @@ def accept(
             _move_base(state, table, watermark, out)
         if ts + table.gap <= watermark:
             advance(state, watermark, watermark, table, out)
-        return APPLIED
+        return "applied"
     if not state.tail:
         _begin_tail(state)
     _fold_again(state, table, watermark, out, (ts, event_id, raw))
-    return APPLIED
+    return "applied"
 
 
 def next_due(state: State, table: Table, watermark: int) -> int:
@@ -200,9 +191,9 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
     if not (rule.converts or rule.refund):
         out.append(LateEvent(facts.person, event, late_by))
         if event.consent is None:
-            return Outcome.LATE
+            return "late"
     elif latefacts.known(facts, event, rule):
-        return Outcome.DUPLICATE
+        return "duplicate"
     happenings: list[Happening] = []
     if state.tail:
         base = _base_facts(state)
@@ -213,7 +204,7 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
     else:
         latefacts.apply(facts, event, table, happenings)
         say(state, happenings, table, out, again=True)
-    return APPLIED if rule.converts or rule.refund else Outcome.LATE
+    return "applied" if rule.converts or rule.refund else "late"
 
 
 def _fold_again(state: State, table: Table, watermark: int, out: list[Output], entry: Entry | None = None) -> None:

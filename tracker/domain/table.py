@@ -82,11 +82,15 @@ class Table:
     gap: int = field(init=False)
     cap: int = field(init=False)
     lateness: int = field(init=False)
+    shortest: int = field(init=False)
+    """No event makes a deadline earlier than its own time plus this."""
 
     def __post_init__(self) -> None:
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap
         self.lateness = self.settings.allowed_lateness
+        waits = [self.model.journey_timeout, self.settings.state_ttl]
+        self.shortest = min(self.gap, self.lateness, *waits)
 
     def rule_of(self, event_type: str) -> TypeRule:
         """The rule of a type; every type that the model does not name shares one."""

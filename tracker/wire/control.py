@@ -56,12 +56,13 @@ class Merge(msgspec.Struct, frozen=True):
 
 
 class Absorb(msgspec.Struct, frozen=True):
-    """An anonymous person's past, sent to the customer it belongs to. `id` makes taking it in idempotent."""
+    """An anonymous person's past, sent to the customer it belongs to. `id` makes taking it in idempotent,
+    `ts` is that of the merge, `payload` an encoded `tracker.domain.identity.Legacy`."""
 
     id: str
     person: str
-    base: bytes
-    said: bytes
+    ts: int
+    payload: bytes
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -1,0 +1,78 @@
+"""The map's counters: what a count over the published outputs would give, kept up to date with every batch.
+
+| field | counts |
+|---|---|
+| `people` | persons seen (a merged anonymous person is taken back) |
+| `in:<model>:<phase>` | journeys that stand in the phase now |
+| `entered:<model>:<phase>:<day>` | journeys that entered it, by the day they did |
+| `converted:<model>:<day>` `left:<model>:<phase>:<day>` `back:<model>:<phase>:<day>` `merged:<model>:<day>` | moves |
+| `dropped_off:<reason>:<day>` `recovered:…` `cancelled:…` `withheld:<why>` | drop-offs and their ends |
+| `dropped_value:<currency>` `recovered_value:<currency>` | cart value lost, order value won back; 1/10000 |
+| `orders` `revenue:<currency>` | orders that stand, and their value in 1/10000 |
+| `sessions:<day>` | closed sessions, by the day they began |
+
+Days are the shop's calendar days (`zone` of the model).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from tracker.domain.orders import MONEY
+from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, SessionClosed, Transition, Withheld
+
+Counts = defaultdict[str, int]
+
+QUARTER = 900_000
+"""Time zones change their offset, and days begin, on the quarter hour (ms)."""
+
+
+def count(output: Output, zone: str, counts: Counts) -> None:
+    """Add one output to the counters."""
+    if isinstance(output, Transition):
+        _count_transition(output, zone, counts)
+    elif isinstance(output, SessionClosed):
+        day = day_of(output.started_at // QUARTER, zone)
+        counts[f"sessions:{day}"] += (1 if output.revision == 1 else 0) - len(output.supersedes)
+    elif isinstance(output, DropOff):
+        _count_dropoff(output, zone, counts)
+    elif isinstance(output, Sales):
+        counts["orders"] += output.orders
+        counts[f"revenue:{output.currency}"] += output.revenue
+    elif isinstance(output, Withheld):
+        counts[f"withheld:{output.why}"] += 1
+    elif isinstance(output, AbsorbState):
+        counts["people"] -= 1
+
+
+def _count_transition(move: Transition, zone: str, counts: Counts) -> None:
+    day = day_of(move.at // QUARTER, zone)
+    model, origin, goal, direction = move.model, move.from_phase, move.to_phase, move.direction
+    if origin is not None:
+        counts[f"in:{model}:{origin}"] -= 1
+    if goal is not None and (origin is not None or direction != "backfilled"):
+        counts[f"in:{model}:{goal}"] += 1
+    if goal is not None and goal != origin and direction != "back":
+        counts[f"entered:{model}:{goal}:{day}"] += 1
+    if direction == "converted" or direction == "merged":
+        counts[f"{direction}:{model}:{day}"] += 1
+    elif direction == "left" or direction == "back":
+        counts[f"{direction}:{model}:{origin}:{day}"] += 1
+
+
+def _count_dropoff(message: DropOff, zone: str, counts: Counts) -> None:
+    day = day_of((message.detected_at if message.kind == "dropped_off" else message.last_event.ts) // QUARTER, zone)
+    counts[f"{message.kind}:{message.reason}:{day}"] += 1
+    if message.kind == "dropped_off" and message.cart is not None:
+        counts[f"dropped_value:{message.cart.currency or ''}"] += round(message.cart.value * MONEY)
+    elif message.kind == "recovered" and message.value is not None:
+        counts[f"recovered_value:{message.currency or ''}"] += round(message.value * MONEY)
+
+
+@lru_cache(maxsize=4096)
+def day_of(quarter: int, zone: str) -> str:
+    """The calendar day of a quarter of an hour since 1970, as YYYY-MM-DD in the zone."""
+    return datetime.fromtimestamp(quarter * QUARTER / 1000, ZoneInfo(zone)).date().isoformat()

@@ -1,0 +1,360 @@
+"""One partition's fold: walks a batch of records over the states in memory and collects what to commit.
+
+No input or output here: `scan` says which states and timers the walk will need, the owner fetches them, `walk`
+does the rest. What it does depends on the records alone, not on how they were cut into batches: a batch may be
+cut anywhere, even in the middle of the deadlines that one watermark makes due.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple, Protocol
+
+from tracker.domain.counters import Counts, count
+from tracker.domain.events import Event
+from tracker.domain.fold import FAR
+from tracker.domain.outputs import Bound, DropOff, Output, Withheld
+from tracker.domain.state import State, decode_state, encode_state, new_state
+from tracker.domain.step import absorb, accept, advance, merge, next_due
+from tracker.domain.table import Table
+from tracker.errors import BadEvent
+from tracker.metrics import Tally
+from tracker.stream.marks import Marks
+from tracker.wire.control import (
+    CONTROL_HEADER,
+    Absorb,
+    Config,
+    Control,
+    Merge,
+    Passed,
+    WatermarkMarks,
+    control_kind,
+    decode_control,
+)
+from tracker.wire.encode import Encoded, OutputEncoder
+from tracker.wire.position import NEVER, Position
+
+
+class Record(Protocol):
+    """A record of the log, as the consumer hands it over."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Needs(NamedTuple):
+    """What a batch needs from the store: states not in memory, and timers up to a watermark (None: no timers)."""
+
+    persons: list[bytes]
+    until: int | None
+
+
+class DeadRecord(NamedTuple):
+    """A record that cannot be folded, and why."""
+
+    record: Record
+    error: BadEvent
+
+
+class Walked(NamedTuple):
+    """The outcome of a walk: `done` records of the batch are folded (the next one perhaps in part)."""
+
+    done: int
+    position: Position
+    states: list[tuple[str, bytes]]
+    gone: list[str]
+    timers: list[tuple[str, int | None]]
+    counters: list[tuple[str, int]]
+    outputs: list[Encoded]
+    dead: list[DeadRecord]
+
+
+Compile = Callable[[Config], Table]
+
+
+class PartitionFold:
+    """The states, marks and position of one partition, and the walk over its records."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        config: Config,
+        compile_config: Compile,
+        encoder: OutputEncoder,
+        decode: Callable[[bytes | None], Event],
+        tally: Tally,
+        *,
+        cache: int,
+        position: Position,
+        marks: Marks,
+        suppress_until: Position | None = None,
+    ) -> None:
+        """`cache` bounds the states kept between batches. Outputs up to `suppress_until` were published before
+        the store was lost: they are counted, not said again."""
+        self.partition = partition
+        self.position = position
+        self.marks = marks
+        self.config = config
+        self.config_changed = False
+        self._compile = compile_config
+        self.table = compile_config(config)
+        self._partitions = partitions
+        self._encoder = encoder
+        self._decode = decode
+        self._tally = tally
+        self._cache: OrderedDict[bytes, State] = OrderedDict()
+        self._bound = cache
+        self._suppress = suppress_until
+        self._fresh: set[bytes] = set()
+        """Persons in memory of whom nothing is stored yet."""
+        self._clear_batch()
+
+    def _clear_batch(self) -> None:
+        self._dirty: set[bytes] = set()
+        self._gone: set[bytes] = set()
+        self._timers: dict[bytes, int | None] = {}
+        self._heap: list[tuple[int, bytes]] = []
+        self._counts: Counts = defaultdict(int)
+        self._outputs: list[Encoded] = []
+        self._dead: list[DeadRecord] = []
+
+    # What the walk will need
+
+    def scan(self, records: Sequence[Record]) -> Needs:
+        """Look through a batch: whose states it touches, and the highest watermark it can reach."""
+        cache = self._cache
+        wanted = {
+            key for record in records if (key := record.key) is not None and key not in cache and key[1:2] == b":"
+        }
+        ahead: Marks | None = None
+        for record in records:
+            if record.headers and (kind := control_kind(record.headers)) in {"watermark", "passed"}:
+                ahead = ahead or self.marks.copy()
+                control = _control(kind, record)
+                if isinstance(control, Passed):
+                    ahead.announce(control.partitions)
+        until = max(ahead.watermark(self._partitions), self.position.watermark) if ahead else NEVER
+        moves = until > self.position.watermark or self.position.due is not None
+        return Needs(list(wanted), max(until, self.position.watermark) if moves else None)
+
+    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those of these persons whose state is not in memory."""
+        return [key for key in keys if key not in self._cache]
+
+    def load(self, states: Iterable[tuple[bytes, bytes | None]], timers: Iterable[tuple[int, bytes]]) -> None:
+        """Take in what the store answered."""
+        for key, stored in states:
+            if stored is None:
+                self._cache[key] = new_state(key.decode())
+                self._fresh.add(key)
+            else:
+                self._cache[key] = decode_state(stored)
+        self._heap = list(timers)
+        heapify(self._heap)
+
+    # The walk
+
+    def walk(self, records: Sequence[Record], following: int, until: int, horizon: tuple[int, bytes] | None) -> Walked:
+        """Fold records in order. `following` is the log's position after the last; timers are known up to
+        `until`, or only up to `horizon` (due, person) where there were more than one commit should hold."""
+        self._until = until
+        self._horizon = horizon
+        cache, decode, tally = self._cache, self._decode, self._tally
+        events = tally.events
+        dirty = self._dirty
+        out: list[Output] = []
+        done = 0
+        for record in records:
+            headers = record.headers
+            forwarded = False
+            if headers:
+                kind = control_kind(headers)
+                if kind is not None:
+                    if not self._take_control(kind, record, out):
+                        break
+                    done += 1
+                    continue
+                forwarded = True
+            try:
+                event = decode(record.value)
+                key = record.key
+                if key is None or key[1:2] != b":":
+                    raise BadEvent("missing_key", f"the key is {key!r:.60}; allowed: the person id (c:… or a:…)")
+            except BadEvent as error:
+                self._dead.append(DeadRecord(record, error))
+                done += 1
+                continue
+            state = cache[key]
+            ts = event.ts
+            table = self.table
+            outcome = accept(state, event, table, self.position.watermark, out, forwarded)
+            events[event.type, outcome] += 1
+            if outcome != "duplicate" and (outcome != "late" or key not in self._fresh):
+                dirty.add(key)
+                timer = state.timer
+                if timer is None or timer > ts + table.shortest or outcome == "waiting":
+                    self._set_timer(key, state)
+            if out:
+                self._say(out, record.offset)
+            done += 1
+        complete = done == len(records)
+        if complete:
+            self.position = Position(following, self.position.watermark)
+        return self._collect(done)
+
+    def _take_control(self, kind: str, record: Record, out: list[Output]) -> bool:
+        """Fold a control record; False when its deadlines had to be cut and it must be looked at again."""
+        control = _control(kind, record)
+        if control is None:
+            self._dead.append(DeadRecord(record, BadEvent("bad_control", f"{CONTROL_HEADER}: {kind!r:.40}")))
+            return True
+        if isinstance(control, WatermarkMarks):
+            self.marks.mark(control.sources)
+        elif isinstance(control, Passed):
+            self.marks.announce(control.partitions)
+            return self._advance_time(record.offset, out)
+        elif isinstance(control, Config):
+            if control != self.config:
+                self.table = self._compile(control)
+                self.config = control
+                self.config_changed = True
+        elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
+            state = self._cache[record.key]
+            watermark = self.position.watermark
+            if isinstance(control, Merge):
+                merge(state, control.customer, control.ts, self.table, watermark, out)
+            else:
+                absorb(state, control.person, control.payload, self.table, watermark, out)
+            self._dirty.add(record.key)
+            self._set_timer(record.key, state)
+            if out:
+                self._say(out, record.offset)
+        return True
+
+    def _advance_time(self, offset: int, out: list[Output]) -> bool:
+        watermark = max(self.marks.watermark(self._partitions), self.position.watermark)
+        resumed = self.position.due is not None
+        if watermark == self.position.watermark and not resumed:
+            return True
+        self.position = Position(offset, watermark, self.position.due, self.position.person)
+        heap, cache, table = self._heap, self._cache, self.table
+        horizon = self._horizon
+        while heap and heap[0][0] <= watermark:
+            if horizon is not None and heap[0] > horizon:
+                break
+            due, key = heappop(heap)
+            state = cache.get(key)
+            if state is None or state.timer != due:
+                continue
+            actual = next_due(state, table, watermark)
+            if actual > due:
+                self._set_timer(key, state, actual)
+                continue
+            self._dirty.add(key)
+            if advance(state, due, watermark, table, out):
+                self._set_timer(key, state)
+            else:
+                self._gone.add(key)
+                self._timers[key] = None
+            self.position = Position(offset, watermark, due, state.facts.person)
+            if out:
+                self._say(out, offset)
+        if horizon is not None:
+            self.position = Position(offset, watermark, horizon[0], horizon[1].decode())
+            return False
+        self.position = Position(offset, watermark)
+        return True
+
+    def _set_timer(self, key: bytes, state: State, due: int | None = None) -> None:
+        if due is None:
+            due = next_due(state, self.table, self.position.watermark)
+        if due >= FAR:
+            if state.timer is not None:
+                state.timer = None
+                self._timers[key] = None
+                self._dirty.add(key)
+            return
+        if state.timer is None or due != state.timer:
+            if state.timer is not None and due > state.timer > self.position.watermark:
+                return
+            state.timer = due
+            self._timers[key] = due
+            self._dirty.add(key)
+            if due <= self._until:
+                heappush(self._heap, (due, key))
+
+    def _say(self, out: list[Output], offset: int) -> None:
+        """Count and encode outputs; those that were published before the store was lost are only counted."""
+        zone = self.table.model.zone
+        tally = self._tally
+        said_before = self._suppress is not None and self._done_order(offset) <= self._suppress.order()
+        for output in out:
+            count(output, zone, self._counts)
+            if isinstance(output, Withheld):
+                tally.withheld[output.reason, output.why] += 1
+                continue
+            if isinstance(output, Bound):
+                tally.bounds[output.name] += 1
+                continue
+            if said_before:
+                continue
+            if isinstance(output, DropOff):
+                tally.dropoffs[output.reason, output.kind] += 1
+            encoded = self._encoder.encode(output, self.partition)
+            if encoded is not None:
+                tally.outputs[self._encoder.plain(encoded.topic)] += 1
+                self._outputs.append(encoded)
+        out.clear()
+
+    def _done_order(self, offset: int) -> tuple[int, int, bytes]:
+        position = self.position
+        if position.offset == offset and position.due is not None:
+            return position.order()
+        return Position(offset + 1).order()
+
+    def _collect(self, done: int) -> Walked:
+        cache = self._cache
+        known_now = self._fresh & self._dirty
+        self._counts["people"] += len(known_now)
+        self._fresh -= known_now
+        names = {key: key.decode() for key in (*self._dirty, *self._timers, *self._gone)}
+        walked = Walked(
+            done=done,
+            position=self.position,
+            states=[(names[key], encode_state(cache[key])) for key in self._dirty if key not in self._gone],
+            gone=[names[key] for key in self._gone],
+            timers=[(names[key], due) for key, due in self._timers.items()],
+            counters=[(field, n) for field, n in self._counts.items() if n],
+            outputs=self._outputs,
+            dead=self._dead,
+        )
+        for key in self._gone:
+            del cache[key]
+        for key in self._dirty - self._gone:
+            cache.move_to_end(key)
+        while len(cache) > self._bound:
+            self._fresh.discard(cache.popitem(last=False)[0])
+        self._clear_batch()
+        return walked
+
+
+def _control(kind: str, record: Record) -> Control | None:
+    try:
+        return decode_control(kind, record.value)
+    except BadEvent:
+        return None

@@ -1,0 +1,102 @@
+"""Outputs to records: CloudEvents 1.0 in Kafka's binary mode, keyed by person.
+
+An output goes to the same partition number as its source; only what is sent on inside the log (forwards, absorbed
+pasts) crosses to the partition of the person it is for.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from tracker.domain.ids import derive
+from tracker.domain.outputs import AbsorbState, DropOff, Forward, LateEvent, Output, SessionClosed, Transition
+from tracker.wire.control import FORWARD_HEADERS, Absorb, control_headers, encode_control
+from tracker.wire.partition import partition_of
+from tracker.wire.topics import Topics
+
+_json = msgspec.json.Encoder().encode
+
+
+class Encoded(NamedTuple):
+    """A record to publish, but for its timestamp."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class OutputEncoder:
+    """Encodes the outputs of one tracker. `partitions` is that of the log and of every output topic."""
+
+    def __init__(self, topics: Topics, partitions: int) -> None:
+        self._topics = topics
+        self._partitions = partitions
+        source = f"/{topics.track_group}".encode()
+        self._transition = _constant(source, b"journey.transition")
+        self._dropoff = {kind: _constant(source, b"journey." + kind.encode()) for kind in DROPOFF_KINDS}
+        self._session = _constant(source, b"journey.session")
+        self._late = _constant(source, b"journey.late")
+
+    def plain(self, topic: str) -> str:
+        """A topic's name without the namespace, for metrics."""
+        return topic.removeprefix(self._topics.prefix)
+
+    def encode(self, output: Output, partition: int) -> Encoded | None:
+        """The record of an output of this partition; None for what is only counted."""
+        topics = self._topics
+        if isinstance(output, Transition):
+            headers = _about(output.id, output.at, output.person_id, self._transition)
+            return Encoded(topics.transitions, partition, output.person_id.encode(), _json(output), headers)
+        if isinstance(output, SessionClosed):
+            id_ = derive(output.session_id, output.revision)
+            headers = _about(id_, output.ended_at, output.person_id, self._session)
+            return Encoded(topics.sessions, partition, output.person_id.encode(), _json(output), headers)
+        if isinstance(output, DropOff):
+            at = output.detected_at if output.kind == "dropped_off" else output.last_event.ts
+            headers = _about(output.id, at, output.person_id, self._dropoff[output.kind])
+            return Encoded(topics.dropoffs, partition, output.person_id.encode(), _json(output), headers)
+        if isinstance(output, Forward):
+            key = output.to.encode()
+            place = partition_of(key, self._partitions)
+            return Encoded(topics.events, place, key, _json(output.event), FORWARD_HEADERS)
+        if isinstance(output, AbsorbState):
+            key = output.to.encode()
+            record = Absorb(derive(output.source, output.to), output.source, output.ts, output.payload)
+            place = partition_of(key, self._partitions)
+            return Encoded(topics.events, place, key, encode_control(record), control_headers(record))
+        if isinstance(output, LateEvent):
+            id_ = derive("late", output.person_id, output.event.event_id)
+            headers = _about(id_, output.event.ts, output.person_id, self._late)
+            headers += (("tracker-late-by-ms", str(output.late_by).encode()),)
+            return Encoded(topics.late, partition, output.person_id.encode(), _json(output.event), headers)
+        return None
+
+
+DROPOFF_KINDS = ("dropped_off", "recovered", "cancelled")
+
+
+def _constant(source: bytes, kind: bytes) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("ce_source", source),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", kind),
+        ("content-type", b"application/json"),
+    )
+
+
+def _about(
+    id_: str, at: int, subject: str, constant: tuple[tuple[str, bytes], ...]
+) -> tuple[tuple[str, bytes], ...]:
+    time = b"%b.%03dZ" % (_second(at // 1000), at % 1000)
+    return (("ce_id", id_.encode()), ("ce_time", time), ("ce_subject", subject.encode()), *constant)
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> bytes:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
