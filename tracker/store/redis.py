@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 class RedisStore:
-    """The `Store` in one Redis. `prefix` goes in front of every key.
+    """The `Store` in one Redis. `prefix` goes in front of every key as it is (`Topics.prefix`).
 
     A call that is lost is sent again (three times in all): reads do not mind, and a commit carries the position
     that it starts from. A call that is cancelled drops its connection, so its late reply can meet no other call.
@@ -60,7 +60,7 @@ class RedisStore:
             )
         except ValueError as error:
             raise SettingError(
-                f"TRACKER_REDIS_URL = {url!r}: {error}; allowed: redis://[[user]:password@]host:port/db, "
+                f"TRACKER_REDIS_URL cannot be used: {error}; allowed: redis://[[user]:password@]host:port/db, "
                 "rediss://… for TLS, unix://path"
             ) from error
         self._redis = Redis(connection_pool=pool)
