@@ -32,7 +32,8 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "broker": _INSIDE | {"stream.ports"},
     "wiring": _ANYTHING,
     "demo": _ANYTHING | {"wiring"},
-    "cli": _ANYTHING | {"wiring", "demo"},
+    "commands": _ANYTHING | {"wiring", "demo"},
+    "cli": _ANYTHING | {"wiring", "demo", "commands"},
 }
 
 # The domain is a pure function of its arguments: no clock, no randomness, no input or output.
