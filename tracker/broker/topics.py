@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from tracker.durations import format_duration
 from tracker.errors import SettingError, Unavailable
@@ -83,7 +83,9 @@ async def ensure_topics(
             await _create(admin, missing, count, replication)
         configs = await _configs(admin, list(there))
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"broker {brokers} (TRACKER_BROKERS): asked for its topics: {error}") from error
+        away = isinstance(error, KafkaConnectionError | OSError)
+        why = "cannot be reached" if away else f"was asked for its topics: {error}"
+        raise Unavailable(f"broker {brokers} (TRACKER_BROKERS) {why}") from error
     finally:
         await admin.close()
     together = {topics.events, *topics.outputs}

@@ -1,0 +1,83 @@
+"""`tracker dead-letters`: what could not be used, and how it gets a second chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tracker.commands.options import json_option, with_settings
+from tracker.commands.output import print_json, print_table, time_text
+from tracker.settings import Settings
+
+if TYPE_CHECKING:
+    from tracker.wire.deadletters import DeadLetter
+
+BEGINNING = 200
+
+reason_option = click.option("--reason", help="Only those with this reason.")
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Records that were refused: their reason, where they came from, and sending them again."""
+
+
+@dead_letters.command("list")
+@reason_option
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many.")
+@json_option
+@with_settings("brokers", "namespace")
+def list_(settings: Settings, reason: str | None, limit: int, as_json: bool) -> None:
+    """Show the dead letters, oldest first."""
+    from tracker.wiring import list_dead_letters
+
+    letters = list_dead_letters(settings, reason=reason, limit=limit)
+    if as_json:
+        print_json([_as_dict(letter) for letter in letters])
+        return
+    print_table(
+        ("reason", "from", "at", "detail", "begins"),
+        [
+            (letter.reason, _origin(letter), time_text(letter.origin.timestamp), letter.detail, _text(letter)[:60])
+            for letter in letters
+        ],
+    )
+
+
+@dead_letters.command("replay")
+@reason_option
+@json_option
+@with_settings("brokers", "namespace")
+def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
+    """Send them once more to the topics they came from, after what was wrong has been mended.
+
+    Each letter is sent once, however often this is called; what is refused again becomes a new letter.
+    """
+    from tracker.wiring import replay_dead_letters
+
+    sent = replay_dead_letters(settings, reason=reason)
+    if as_json:
+        print_json({"sent": sent})
+    else:
+        click.echo(f"{sent} records sent again.")
+
+
+def _origin(letter: DeadLetter) -> str:
+    origin = letter.origin
+    return f"{origin.topic}/{origin.partition} @{origin.offset}"
+
+
+def _text(letter: DeadLetter) -> str:
+    return (letter.value or b"")[:BEGINNING].decode("utf-8", "backslashreplace")
+
+
+def _as_dict(letter: DeadLetter) -> dict[str, object]:
+    return {
+        "reason": letter.reason,
+        "detail": letter.detail,
+        **letter.origin._asdict(),
+        "size": letter.size,
+        "pointer": letter.pointer,
+        "begins": _text(letter),
+    }

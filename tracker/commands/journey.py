@@ -1,0 +1,175 @@
+"""`tracker journey PERSON`: what the tracker knows about one person, read from the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from tracker.commands.options import json_option, with_settings
+from tracker.commands.output import print_json, time_text
+from tracker.domain.events import EVENT_TYPES
+from tracker.domain.model import Model
+from tracker.domain.state import Journey, State
+from tracker.errors import TrackerError
+from tracker.settings import Settings
+
+UNIT = 10_000
+"""Money in a state is in 1/10000 of the currency's unit."""
+
+
+@click.command
+@click.argument("person")
+@json_option
+@with_settings("redis_url", "namespace", "model")
+def journey(settings: Settings, person: str, as_json: bool) -> None:
+    """Show where PERSON is: a person id (c:… or a:…), or a customer's or a visitor's id alone.
+
+    Somebody who was recognised as a customer is shown as that customer.
+    """
+    from tracker.journeys.loader import load
+    from tracker.wiring import show_journey
+
+    model = load(settings.model[0])
+    asked = [person] if person.startswith(("c:", "a:")) else [f"c:{person}", f"a:{person}"]
+    for person_id in asked:
+        state = show_journey(settings, person_id)
+        if state is not None and state.merged_into:
+            click.echo(f"{person_id} is {state.merged_into}.", err=True)
+            state = show_journey(settings, state.merged_into) or state
+        if state is not None:
+            if as_json:
+                print_json(view(state, model))
+            else:
+                click.echo("\n".join(lines(view(state, model))))
+            return
+    raise TrackerError(f"nothing is known about {' or '.join(asked)}; ids are written as the shop sends them")
+
+
+def view(state: State, model: Model) -> dict[str, Any]:
+    """A state for people and scripts: phases and rules by name, money in the currency's unit, times in ms UTC."""
+    facts = state.facts
+    armed = facts.armed
+    return {
+        "person_id": facts.person,
+        "customer_id": facts.customer_id,
+        "anonymous_ids": facts.anonymous_ids,
+        "last_event": {"event_id": facts.active_id, "type": facts.active_type, "ts": facts.active_at}
+        if facts.active_id
+        else None,
+        "journey": _journey(facts.journey, model) if facts.journey else None,
+        "converted": [_journey(journey, model) for journey in facts.converted],
+        "session": {
+            "session_id": facts.session.id,
+            "started_at": facts.session.start,
+            "last_at": facts.session.last,
+            "event_count": facts.session.events,
+            "channel": facts.session.channel,
+            "device": facts.session.device,
+        }
+        if facts.session
+        else None,
+        "sessions": facts.sessions,
+        "cart": {"cart_id": facts.cart_id, "items": msgspec.to_builtins(facts.cart), "currency": facts.currency}
+        if facts.cart
+        else None,
+        "armed": {
+            "reason": "payment_failed" if armed.failed else model.rules[armed.rule].reason,
+            "armed_at": armed.at,
+            "due_at": armed.due,
+        }
+        if armed and armed.rule < len(model.rules)
+        else None,
+        "dropoffs": [
+            {
+                "id": said.id,
+                "reason": said.reason,
+                "phase": said.phase,
+                "armed_at": said.armed_at,
+                "detected_at": said.detected_at,
+                "ended": said.ended,
+            }
+            for said in state.said.dropoffs
+        ],
+        "orders": [
+            {
+                "order_id": order.id,
+                "ts": order.ts,
+                "value": order.value / UNIT,
+                "currency": order.currency or None,
+                "refunded": order.refunded / UNIT,
+                "cancelled": order.cancelled,
+            }
+            for order in facts.orders
+        ],
+        "order_count": facts.order_count,
+        "revenue": {currency: value / UNIT for currency, value in facts.revenue.items()},
+        "consent": {
+            name: said[2]
+            for name, said in (("marketing", facts.consent_marketing), ("analytics", facts.consent_analytics))
+            if said
+        },
+        "segments": facts.segments,
+        "waiting_events": len(state.waiting),
+        "merged_into": state.merged_into,
+    }
+
+
+def _journey(journey: Journey, model: Model) -> dict[str, Any]:
+    path = [model.phases[i].id for i in journey.path if i < len(model.phases)]
+    return {
+        "journey_id": journey.id,
+        "number": journey.number,
+        "phase": path[-1] if path else None,
+        "path": path,
+        "opened_at": journey.opened_at,
+        "moved_at": journey.moved_at,
+        "touchpoints_met": [name for bit, name in enumerate(EVENT_TYPES) if journey.met >> bit & 1],
+        "channel": journey.channel,
+        "device": journey.device,
+        "segments": journey.segments,
+        "order_id": journey.order_id,
+    }
+
+
+def lines(shown: dict[str, Any]) -> list[str]:
+    """A view as text. Empty parts are left out."""
+    also = f" (also {', '.join(f'a:{i}' for i in shown['anonymous_ids'])})" if shown["anonymous_ids"] else ""
+    text = [f"{shown['person_id']}{also}"]
+    if last := shown["last_event"]:
+        text.append(f"  last seen    {time_text(last['ts'])}  {last['type']}")
+    for journey in (*shown["converted"], *filter(None, [shown["journey"]])):
+        state = f"order {journey['order_id']}" if journey["order_id"] else "under way"
+        text.append(
+            f"  journey {journey['number']:<4} {' → '.join(journey['path']) or 'no phase yet'}  "
+            f"({state}, last move {time_text(journey['moved_at'])})"
+        )
+        if journey["touchpoints_met"]:
+            text.append(f"               met {', '.join(journey['touchpoints_met'])}")
+    if session := shown["session"]:
+        text.append(f"  in a session since {time_text(session['started_at'])}, {session['event_count']} events")
+    if cart := shown["cart"]:
+        text.append(f"  cart         {', '.join(map(_item, cart['items']))}")
+    if armed := shown["armed"]:
+        text.append(f"  will be      {armed['reason']} at {time_text(armed['due_at'])}, unless something happens")
+    for dropoff in shown["dropoffs"]:
+        ended = f", {dropoff['ended']}" if dropoff["ended"] else ""
+        text.append(f"  dropped off  {time_text(dropoff['detected_at'])}  {dropoff['reason']}{ended}")
+    for order in shown["orders"]:
+        gone = " cancelled" if order["cancelled"] else " refunded in part" if order["refunded"] else ""
+        money = f"{order['value']:,.2f} {order['currency'] or ''}".rstrip()
+        text.append(f"  order        {time_text(order['ts'])}  {order['order_id']}  {money}{gone}")
+    if shown["revenue"]:
+        money = ", ".join(f"{value:,.2f} {currency}".rstrip() for currency, value in shown["revenue"].items())
+        text.append(f"  in all       {shown['order_count']} orders, {money}; {shown['sessions']} sessions")
+    if shown["consent"]:
+        said = ", ".join(f"{name} {'yes' if given else 'no'}" for name, given in shown["consent"].items())
+        text.append(f"  consent      {said}")
+    return text
+
+
+def _item(item: dict[str, Any]) -> str:
+    quantity = item.get("quantity", 1)
+    name = item.get("name") or item["product_id"]
+    return f"{quantity} × {name}" if quantity != 1 else str(name)

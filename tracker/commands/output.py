@@ -1,0 +1,78 @@
+"""How commands print: tables for people, lines for pipes, JSON for scripts, progress only on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tracker.stream.replay import Sent
+
+
+def print_json(data: object) -> None:
+    """Indented JSON on stdout."""
+    click.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal, tab-separated lines elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            click.echo("\t".join(row))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def time_text(ms: int | None) -> str:
+    """A time for people: UTC, to the second."""
+    if ms is None:
+        return "never"
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+class Rate(ProgressColumn):
+    """Events a second, over the last few seconds."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed and task.fields.get("rated") else "")
+
+
+@contextmanager
+def replay_progress(label: str = "events sent") -> Iterator[Callable[[Sent], None]]:
+    """Two bars on stderr: events sent, and how far the tracker's own time has come. Nothing without a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, Rate(), TimeRemainingColumn(), console=console, transient=True) as progress:
+        sent = progress.add_task(label, total=None, rated=True)
+        folded = progress.add_task("journeys followed up to", total=None)
+
+        def report(state: Sent) -> None:
+            progress.update(sent, total=state.total, completed=state.sent)
+            watermark = state.first if state.watermark is None else max(state.watermark, state.first)
+            progress.update(
+                folded,
+                total=state.end - state.first,
+                completed=min(watermark, state.end) - state.first,
+                description=f"followed to {time_text(watermark)[:16]}"[5:] if state.watermark else "waiting",
+            )
+
+        yield report

@@ -1,0 +1,159 @@
+"""Draws a model as a state diagram, in text or SVG, from the table that the engine folds with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from html import escape
+from textwrap import wrap
+from typing import NamedTuple
+
+from tracker.domain.model import FoldSettings, Model
+from tracker.domain.table import CART_CHANGED, CART_EMPTIED, Table, compile_table
+from tracker.durations import format_duration
+
+
+class Box(NamedTuple):
+    """A phase: what leads into it, what leads back from it, which rules can be armed by what."""
+
+    name: str
+    gloss: str
+    stage: str
+    enter: list[str]
+    back: list[str]
+
+
+class Diagram(NamedTuple):
+    """A model ready to draw. `conversion` types complete the purchase phase; `rules` are one sentence each."""
+
+    title: str
+    boxes: list[Box]
+    conversion: list[str]
+    rules: list[str]
+    ends: list[str]
+
+
+def diagram(model: Model) -> Diagram:
+    """What the engine's table says, in words."""
+    table = compile_table(model, FoldSettings())
+    boxes = []
+    for index, phase in enumerate(model.phases):
+        back = [name for name, rule in table.types.items() if rule.back_from >> index & 1]
+        if table.back_on_emptied >> index & 1:
+            back.append(CART_EMPTIED)
+        boxes.append(Box(phase.name, phase.gloss, phase.stage, _entries(table, index), back))
+    rules = []
+    for index, rule in enumerate(model.rules):
+        armed_by = [name for name, by_type in table.types.items() if index in by_type.arms]
+        if index in table.cart_rules:
+            armed_by.append(CART_CHANGED)
+        cart = "" if rule.cart == "any" else f" while the cart is {rule.cart}"
+        rules.append(f"{rule.reason}: {format_duration(rule.wait)} after {', '.join(armed_by)}{cart}")
+    return Diagram(
+        title=f"{model.name} ({model.id}, version {model.version})",
+        boxes=boxes,
+        conversion=[name for name, rule in table.types.items() if rule.converts],
+        rules=rules,
+        ends=[
+            f"left after {format_duration(model.journey_timeout)} without activity, before the purchase",
+            f"next journey by {', '.join(n for n, r in table.types.items() if r.reopens)}, or an addition to the cart",
+        ],
+    )
+
+
+def _entries(table: Table, index: int) -> list[str]:
+    """The types that lead into a phase, each where it leads furthest; `any other activity` where that is so."""
+    by_orders: defaultdict[int, list[str]] = defaultdict(list)
+    for name, rule in table.types.items():
+        others = table.other.before == index and rule.before == index
+        for phase, orders in (*rule.after, *rule.conditional, (rule.before, 0)):
+            if phase == index and not others:
+                by_orders[orders].append(name)
+    found = by_orders.pop(0, []) + by_orders.pop(1, [])
+    for orders, names in sorted(by_orders.items()):
+        if set(names) == set(table.model.conversion):
+            found.append(f"order number {orders} or later")
+        else:
+            found += [f"{name} (from order {orders} on)" for name in names]
+    return [*found, "any other activity"] if table.other.before == index else found
+
+
+def text(drawn: Diagram, width: int = 100) -> str:
+    """The diagram as lines of text."""
+    lines = [drawn.title, ""]
+    inner = max(len(f"{box.name} · {box.gloss}") for box in drawn.boxes) + 2
+    for box in drawn.boxes:
+        lines += [f"    │ {line}" for line in wrap(", ".join(box.enter), width - 6, break_on_hyphens=False)]
+        lines += ["    ▼", f"┌{'─' * inner}┐"]
+        back = f" ──▶ back to the phase before, on {', '.join(box.back)}" if box.back else ""
+        lines += [f"│ {f'{box.name} · {box.gloss}':<{inner - 1}}│{back}", f"└{'─' * inner}┘"]
+        if box.stage == "purchase":
+            lines.append(f"    │ converted by {', '.join(drawn.conversion)}")
+    lines += ["", "Drop-offs (one at a time, the more significant first):"]
+    for sentence in (*drawn.rules, "", *drawn.ends):
+        lines += wrap(sentence, width - 2, subsequent_indent="    ", break_on_hyphens=False) or [""]
+    return "\n".join(lines)
+
+
+LEFT, TOP, BOX_WIDTH, BOX_HEIGHT, LINE = 40, 56, 220, 52, 18
+WORDS = 74
+"""Characters of a line beside the arrows."""
+
+
+def svg(drawn: Diagram) -> str:
+    """The diagram as an SVG document that needs nothing else: no fonts, no scripts, no links."""
+    parts: list[str] = []
+    y = before = TOP
+    centre = LEFT + BOX_WIDTH // 2
+    for box in drawn.boxes:
+        words = wrap(", ".join(box.enter), WORDS, break_on_hyphens=False)
+        height = max(len(words) * LINE + 16, 40)
+        parts.append(f'<path class="way" d="M{centre} {y}V{y + height - 2}" marker-end="url(#tip)"/>')
+        parts += _words(words, centre + 14, y + 20, "type")
+        y += height
+        parts.append(f'<rect class="{box.stage}" x="{LEFT}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>')
+        parts += _words([box.name], LEFT + 14, y + 22, "name")
+        parts += _words([box.gloss], LEFT + 14, y + 41, "gloss")
+        if box.back:
+            parts.append(f'<path class="way" d="M{LEFT} {y + 26}h-20V{before + 26}h18" marker-end="url(#tip)"/>')
+            words = wrap(f"back on {', '.join(box.back)}", WORDS - 16, break_on_hyphens=False)
+            parts += _words(words, LEFT + BOX_WIDTH + 14, y + 30, "type")
+        before = y
+        y += BOX_HEIGHT
+        if box.stage == "purchase":
+            words = wrap(f"converted by {', '.join(drawn.conversion)}", WORDS, break_on_hyphens=False)
+            parts += _words(words, centre + 14, y + 20, "order")
+            extra = len(words) * LINE + 6
+            parts.append(f'<path class="way" d="M{centre} {y}V{y + extra}"/>')
+            y += extra
+    y += 36
+    for sentence in ("Drop-offs", *drawn.rules, "Ends", *drawn.ends):
+        lines = wrap(sentence, WORDS + 26, break_on_hyphens=False)
+        parts += _words(lines, LEFT, y, "name" if sentence in ("Drop-offs", "Ends") else "type")
+        y += len(lines) * LINE + 2
+    return _DOCUMENT.format(height=y + 12, title=escape(drawn.title), body="\n".join(parts))
+
+
+def _words(lines: list[str], x: int, y: int, kind: str) -> list[str]:
+    return [
+        f'<text class="{kind}" x="{x}" y="{y + number * LINE}">{escape(line)}</text>'
+        for number, line in enumerate(lines)
+    ]
+
+
+_DOCUMENT = """<svg xmlns="http://www.w3.org/2000/svg"
+ width="760" height="{height}" viewBox="0 0 760 {height}" role="img" aria-label="{title}">
+<style>
+text {{ font-family: system-ui, sans-serif; font-size: 13px; fill: #1c2733; }}
+.title {{ font-size: 18px; font-weight: 600; }} .name {{ font-size: 15px; font-weight: 600; }}
+.gloss, .type {{ fill: #44525f; }} .order {{ fill: #0b6b3a; }}
+rect {{ stroke: #44525f; stroke-width: 1.5; }}
+.before {{ fill: #eaf1fb; }} .purchase {{ fill: #e3f4e8; }} .after {{ fill: #fbf3e2; }}
+.way {{ stroke: #44525f; stroke-width: 1.5; fill: none; }}
+</style>
+<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="4" orient="auto">
+<path d="M0 0L8 4L0 8z" fill="#44525f"/></marker></defs>
+<rect x="0" y="0" width="760" height="{height}" style="fill:#fff;stroke:none"/>
+<text class="title" x="40" y="32">{title}</text>
+{body}
+</svg>
+"""
