@@ -83,8 +83,9 @@ $(KAFKA): tests/kafka/pom.xml
 	@scripts/need openjdk-17-jre-headless command -v java
 	@scripts/need maven command -v mvn
 	@echo 'Fetching Kafka into tests/kafka/lib ...'
-	@rm -rf tests/kafka/lib
-	@mvn --quiet --batch-mode -Dstyle.color=never --file tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=lib
+	@rm -rf tests/kafka/lib && mkdir tests/kafka/lib
+	@mvn --batch-mode --log-file tests/kafka/lib/maven.log --file tests/kafka/pom.xml \
+		dependency:copy-dependencies -DoutputDirectory=lib || { cat tests/kafka/lib/maven.log; exit 1; }
 	@touch $@
 
 redis:

@@ -20,6 +20,7 @@ KAFKA_LIB = Path(__file__).parent / "kafka" / "lib"
 _JAVA = ["java", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto"]
 _CLUSTER = "AAAAAAAAAAAAAAAAAAAAAQ"
 _TRIES = 5
+_PATIENCE = 120.0  # seconds; a start takes three, but a busy machine is no failure
 
 
 def missing(part: str, remedy: str) -> NoReturn:
@@ -59,7 +60,7 @@ class Server(ABC):
         if self._child is None:
             self._child, self.port = _on_free_port(self._make)
         else:
-            self._child.start()
+            self._child.start(_PATIENCE)
 
     def stop(self) -> None:
         """End it as an operator would."""
@@ -215,7 +216,7 @@ def _on_free_port(make: Callable[[int], Child]) -> tuple[Child, int]:
         port = free_port()
         child = make(port)
         try:
-            child.start()
+            child.start(_PATIENCE)
         except PortTaken:
             if not left:
                 raise
