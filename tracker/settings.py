@@ -24,6 +24,8 @@ from tracker.kinds import Choice, Duration, Kind, Names, Prefix, Redis, Switch, 
 
 PREFIX = "TRACKER_"
 FILE_VARIABLE = "TRACKER_SETTINGS_FILE"
+PROCESS_VARIABLE = "TRACKER_PROCESS"
+"""Tells a process its number; set by the worker for the processes it starts, never by a user."""
 DAY = UNITS["d"]
 
 log = logging.getLogger("tracker.settings")
@@ -108,6 +110,11 @@ class Settings:
     )
     batch_records: int = setting(Whole(1, 1_000_000), "5000", "The most records that one commit covers.")
     batch_deadlines: int = setting(Whole(1, 1_000_000), "2000", "The most deadlines that one commit covers.")
+    max_record_bytes: int = setting(
+        Whole(10_000, 100_000_000),
+        "1000000",
+        "The largest record the brokers take; a larger one goes to the dead letters as pointer and prefix.",
+    )
     state_cache: int = setting(
         Whole(0, 100_000_000), "20000", "Persons per partition whose state a worker keeps in memory; 0: none."
     )
@@ -126,6 +133,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def brokers_text(self) -> str:
+        """The brokers as clients want them."""
+        return ",".join(self.brokers)
 
     @property
     def reads_direct_events(self) -> bool:
@@ -224,7 +236,7 @@ def load(
             for name, raw in settings_dict.items()
         }
 
-    for unknown in sorted(set(os.environ) - {FILE_VARIABLE} - set(map(variable, names()))):
+    for unknown in sorted(set(os.environ) - {FILE_VARIABLE, PROCESS_VARIABLE} - set(map(variable, names()))):
         if unknown.startswith(PREFIX):
             warn(f"{unknown} is not a setting and is ignored.{_nearest(unknown, map(variable, names()))}")
     converter = _Parsed()
