@@ -212,7 +212,7 @@ def test_whatever_arrives_is_an_event_that_can_be_written_again_or_a_named_refus
         (Passed({0: (1, 2), 11: (3, 4)}), "passed"),
         (Config(("id: x",), FoldSettings(), 3, ("shop.clicks/0",)), "config"),
         (Merge("c:17", 5), "merge"),
-        (Absorb("id", "a:v1", b"\x00\xff", b""), "absorb"),
+        (Absorb("id", "a:v1", 5, b"\x00\xff"), "absorb"),
         (Progress(9), "progress"),
     ],
 )
@@ -226,7 +226,7 @@ def test_control_values_have_the_shape_that_the_contract_says() -> None:
     assert encode_control(WatermarkMarks({"shop.clicks/0": 17})) == b'{"sources":{"shop.clicks/0":17}}'
     assert encode_control(Passed({0: (1, 2)})) == b'{"partitions":{"0":[1,2]}}'
     assert encode_control(Merge("c:1", 5)) == b'{"customer":"c:1","ts":5}'
-    assert control_headers(Progress(1)) == ((CONTROL_HEADER, b"progress"),)
+    assert control_headers(Progress(1)) == [(CONTROL_HEADER, b"progress")]
 
 
 def test_an_event_is_no_control_record_and_a_malformed_one_is_refused() -> None:

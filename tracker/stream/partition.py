@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
@@ -22,6 +22,7 @@ from tracker.domain.table import Table
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
 from tracker.stream.marks import Marks
+from tracker.stream.ports import Record
 from tracker.wire.control import (
     CONTROL_HEADER,
     Absorb,
@@ -35,25 +36,6 @@ from tracker.wire.control import (
 )
 from tracker.wire.encode import Encoded, OutputEncoder
 from tracker.wire.position import NEVER, Position
-
-
-class Record(Protocol):
-    """A record of the log, as the consumer hands it over."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Needs(NamedTuple):
@@ -192,9 +174,7 @@ class PartitionFold:
                 forwarded = True
             try:
                 event = decode(record.value)
-                key = record.key
-                if key is None or key[1:2] != b":":
-                    raise BadEvent("missing_key", f"the key is {key!r:.60}; allowed: the person id (c:… or a:…)")
+                key = _person(record.key)
             except BadEvent as error:
                 self._dead.append(DeadRecord(record, error))
                 done += 1
@@ -351,6 +331,12 @@ class PartitionFold:
             self._fresh.discard(cache.popitem(last=False)[0])
         self._clear_batch()
         return walked
+
+
+def _person(key: bytes | None) -> bytes:
+    if key is None or key[1:2] != b":":
+        raise BadEvent("missing_key", f"the key is {key!r:.60}; allowed: the person id, c:… or a:…")
+    return key
 
 
 def _control(kind: str, record: Record) -> Control | None:

@@ -10,6 +10,25 @@ from tracker.wire.position import Position
 Headers = Sequence[tuple[str, bytes]]
 
 
+class Record(Protocol):
+    """A record of the log, or of a raw topic, as the consumer hands it over. `timestamp` in ms."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
 class OutRecord(NamedTuple):
     """One record to publish. `timestamp` in ms."""
 

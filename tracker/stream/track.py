@@ -22,8 +22,8 @@ from tracker.domain.events import Event
 from tracker.errors import Irreconcilable, PartitionError
 from tracker.metrics import Metrics, Tally
 from tracker.stream.marks import Marks, decode_marks, encode_marks
-from tracker.stream.partition import Compile, DeadRecord, PartitionFold, Record
-from tracker.stream.ports import Commit, OutRecord, PartitionRow, Publisher, Store
+from tracker.stream.partition import Compile, DeadRecord, PartitionFold
+from tracker.stream.ports import Commit, OutRecord, PartitionRow, Publisher, Record, Store
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.encode import OutputEncoder
@@ -124,7 +124,7 @@ class TrackPartition:
         )
         if own:
             value, headers = encode_control(context.config), control_headers(context.config)
-            await context.append([OutRecord(context.topics.events, partition, None, value, headers, _now())])
+            await context.append([OutRecord(context.topics.events, partition, None, value, headers, now())])
         self._announce()
         return self._fold.position.offset
 
@@ -136,17 +136,17 @@ class TrackPartition:
             if row is None:
                 return None
             raise Irreconcilable(
-                f"{where}: Redis is at {row.position.encode()}, but the broker has no committed position: it was lost, "
-                "so what was published is not known. Ways out: restore the consumer group "
+                f"{where}: Redis is at {row.position.encode()}, but the broker has no committed position: it was "
+                "lost, so what was published is not known. Ways out: restore the consumer group "
                 f"{self._context.topics.track_group}, or begin anew under another TRACKER_NAMESPACE"
             )
-        if row is not None and row.position.order() >= committed.order():
+        if committed.order() <= (row.position if row is not None else Position(start)).order():
             return None
         behind = row.position.offset if row is not None else 0
         if behind < start:
             raise Irreconcilable(
-                f"{where}: Redis is at offset {behind}, the broker at {committed.offset}, and the log begins at {start}: "
-                "what Redis lost cannot be rebuilt. Ways out: restore a Redis backup that is not older than the log, "
+                f"{where}: Redis is at offset {behind}, the broker at {committed.offset}, and the log begins at "
+                f"{start}: what Redis lost cannot be rebuilt. Ways out: restore a Redis backup that is not older than the log, "
                 "or accept the loss and begin anew under another TRACKER_NAMESPACE"
             )
         log.warning(
@@ -193,9 +193,9 @@ class TrackPartition:
             fold.load((), timers)
         until = NEVER if needs.until is None else needs.until
         walked = fold.walk(records, following, until, horizon)
-        now = _now()
-        outputs = [OutRecord(*encoded, now) for encoded in walked.outputs]
-        outputs += [self._dead_letter(dead, now) for dead in walked.dead]
+        at = now()
+        outputs = [OutRecord(*encoded, at) for encoded in walked.outputs]
+        outputs += [self._dead_letter(dead, at) for dead in walked.dead]
         self._check_sizes(outputs)
         states = walked.states
         if fold.config_changed or self._stored is None:
@@ -251,13 +251,13 @@ class TrackPartition:
         if fold is not None:
             self.passed = fold.marks.own(fold.config.sources, self._context.partitions)
 
-    def _dead_letter(self, dead: DeadRecord, now: int) -> OutRecord:
+    def _dead_letter(self, dead: DeadRecord, at: int) -> OutRecord:
         record = dead.record
         self._tally.dead_letters[dead.error.reason] += 1
         origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
         letter = write_letter(origin, record.key, record.value, record.headers, dead.error)
         topic = self._context.topics.dead_letters
-        return OutRecord(topic, self.partition, letter.key, letter.value, letter.headers, now)
+        return OutRecord(topic, self.partition, letter.key, letter.value, letter.headers, at)
 
     def _check_sizes(self, outputs: Sequence[OutRecord]) -> None:
         """What the broker would refuse must not be committed to the store first."""
@@ -300,5 +300,6 @@ _decode_outbox = msgspec.msgpack.Decoder(list[OutRecord]).decode
 _decode_config = msgspec.json.Decoder(Config).decode
 
 
-def _now() -> int:
+def now() -> int:
+    """Milliseconds since 1970, for record timestamps only: nothing that is folded depends on it."""
     return time.time_ns() // 1_000_000

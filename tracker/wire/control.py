@@ -23,7 +23,7 @@ CONTROL_HEADER = "tracker-control"
 FORWARD_HEADER = "tracker-forward"
 """Header (value `1`) of an event that track sent on to the partition of the person it belongs to now."""
 
-FORWARD_HEADERS: tuple[tuple[str, bytes], ...] = ((FORWARD_HEADER, b"1"),)
+FORWARD_HEADERS: list[tuple[str, bytes]] = [(FORWARD_HEADER, b"1")]  # aiokafka wants a list
 
 
 class WatermarkMarks(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ _decoders = {
     kind: (msgspec.msgpack.Decoder(shape) if shape is Absorb else msgspec.json.Decoder(shape))
     for kind, shape in KINDS.items()
 }
-_headers = {shape: ((CONTROL_HEADER, kind.encode()),) for kind, shape in KINDS.items()}
+_headers = {shape: [(CONTROL_HEADER, kind.encode())] for kind, shape in KINDS.items()}
 
 
 def source_name(topic: str, partition: int) -> str:
@@ -96,7 +96,7 @@ def source_name(topic: str, partition: int) -> str:
     return f"{topic}/{partition}"
 
 
-def control_headers(record: Control) -> tuple[tuple[str, bytes], ...]:
+def control_headers(record: Control) -> list[tuple[str, bytes]]:
     """The headers that make a record a control record."""
     return _headers[type(record)]
 

@@ -52,8 +52,16 @@ class Letter(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-def write_letter(origin: Origin, key: bytes | None, value: bytes | None, headers: Headers, error: BadEvent) -> Letter:
-    """The letter for a record that `error` refused."""
+def write_letter(
+    origin: Origin,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+    error: BadEvent,
+    largest: int = MAX_LETTER_BYTES,
+) -> Letter:
+    """The letter for a record that `error` refused. `largest` is what the topic takes, besides the letter's own
+    headers."""
     marks = [
         ("reason", _ascii(error.reason)),
         ("detail", _ascii(error.detail)[:MAX_DETAIL]),
@@ -64,9 +72,10 @@ def write_letter(origin: Origin, key: bytes | None, value: bytes | None, headers
         ("source-size", b"%d" % (-1 if value is None else len(value))),
     ]
     size = len(key or b"") + len(value or b"") + sum(len(name) + len(given or b"") for name, given in headers)
-    if size > MAX_LETTER_BYTES:
+    if size > min(largest, MAX_LETTER_BYTES):
         marks.append(("pointer", b"1"))
-        return Letter(key if key is None else key[:PREFIX_BYTES], (value or b"")[:PREFIX_BYTES], marks)
+        prefix = min(PREFIX_BYTES, largest // 2)
+        return Letter(key if key is None else key[:prefix], (value or b"")[:prefix], marks)
     marks += [(_ORIGINAL + name, given) for name, given in headers]
     return Letter(key, value, marks)
 

@@ -28,7 +28,7 @@ class Encoded(NamedTuple):
     partition: int
     key: bytes
     value: bytes
-    headers: tuple[tuple[str, bytes], ...]
+    headers: list[tuple[str, bytes]]
 
 
 class OutputEncoder:
@@ -73,7 +73,7 @@ class OutputEncoder:
         if isinstance(output, LateEvent):
             id_ = derive("late", output.person_id, output.event.event_id)
             headers = _about(id_, output.event.ts, output.person_id, self._late)
-            headers += (("tracker-late-by-ms", str(output.late_by).encode()),)
+            headers.append(("tracker-late-by-ms", str(output.late_by).encode()))
             return Encoded(topics.late, partition, output.person_id.encode(), _json(output.event), headers)
         return None
 
@@ -90,11 +90,9 @@ def _constant(source: bytes, kind: bytes) -> tuple[tuple[str, bytes], ...]:
     )
 
 
-def _about(
-    id_: str, at: int, subject: str, constant: tuple[tuple[str, bytes], ...]
-) -> tuple[tuple[str, bytes], ...]:
+def _about(id_: str, at: int, subject: str, constant: tuple[tuple[str, bytes], ...]) -> list[tuple[str, bytes]]:
     time = b"%b.%03dZ" % (_second(at // 1000), at % 1000)
-    return (("ce_id", id_.encode()), ("ce_time", time), ("ce_subject", subject.encode()), *constant)
+    return [("ce_id", id_.encode()), ("ce_time", time), ("ce_subject", subject.encode()), *constant]
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,188 @@
+"""The partition processor: reads the partitions that the consumer group gives this worker, each at its own pace.
+
+A partition's life is a loop: `assign` (where to read from), then batch after batch into `handle`, until the group
+takes it away (`release`). Whatever goes wrong sends the loop back to `assign`, which finds out anew what is true:
+
+- `Unavailable` (broker or store is away): the partition pauses, membership of the group is kept, and it tries again
+- `Fenced`, `PositionRefused`: somebody else wrote; it tries again as long as the group says it is ours
+- anything else: the partition stops, loudly; the others go on
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError
+
+from tracker.errors import Fenced, PositionRefused, Unavailable
+from tracker.metrics import Metrics, Stage
+from tracker.stream.ports import Record
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 100
+RELEASE_BUDGET = 10.0
+"""Seconds that a batch under way may take when its partition is taken away."""
+SLOWEST_RETRY = 5.0
+KEEP_ALIVE = 5.0
+"""Seconds between two polls while every partition is paused: a member that does not poll is thrown out."""
+NOWHERE = TopicPartition("-", 0)
+
+
+class PartitionStage(Protocol):
+    """What a stage does with one partition. All calls come from one task, one after the other."""
+
+    async def assign(self) -> int:
+        """Take the partition over; answers the offset to read from. May block on broker and store."""
+
+    async def handle(self, records: Sequence[Record], following: int) -> None:
+        """Do a batch, all of it; `following` is the position after its last record."""
+
+    async def idle(self) -> None:
+        """There was nothing to read for a moment."""
+
+    async def release(self) -> None:
+        """The partition is not ours any more, or is about to be assigned again. Never raises."""
+
+
+class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Runs a `PartitionStage` for each assigned partition of `topics`."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        consumer: AIOKafkaConsumer,
+        topics: Sequence[str],
+        make: Callable[[TopicPartition], PartitionStage],
+        metrics: Metrics,
+        *,
+        batch: int,
+    ) -> None:
+        """`batch` is the most records that `handle` gets at once."""
+        self._stage = stage
+        self._consumer = consumer
+        self._topics = topics
+        self._make = make
+        self._metrics = metrics
+        self._batch = batch
+        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._leaving: set[TopicPartition] = set()
+        self._states: dict[TopicPartition, str] = {}
+        self.owned: dict[TopicPartition, PartitionStage] = {}
+        """The partitions that are running, for whoever wants to know how far they are."""
+
+    async def start(self) -> None:
+        """Join the group. Raises `Unavailable` when no broker answers."""
+        self._consumer.subscribe(topics=list(self._topics), listener=self)
+        try:
+            await self._consumer.start()
+        except (KafkaError, OSError) as error:
+            raise Unavailable(f"no broker answers the {self._stage} stage: {error!r}") from error
+
+    async def stop(self) -> None:
+        """Finish the batches under way, give the partitions up and leave the group."""
+        await self._release(list(self._tasks))
+        await self._consumer.stop()
+
+    async def keep_alive(self) -> None:
+        """Poll in the name of partitions that are paused; runs until cancelled."""
+        while True:
+            await asyncio.sleep(KEEP_ALIVE)
+            with suppress(KafkaError):
+                await self._consumer.getmany(NOWHERE, timeout_ms=0)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """aiokafka calls this within the rebalance and swallows what it raises: only start tasks here."""
+        self._consumer.pause(*assigned)
+        for partition in assigned:
+            self._leaving.discard(partition)
+            self._tasks[partition] = asyncio.create_task(self._run(partition), name=f"{self._stage} {partition}")
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Finish what is under way before another worker begins."""
+        await self._release(revoked)
+
+    async def _release(self, partitions: Collection[TopicPartition]) -> None:
+        tasks = [task for partition in partitions if (task := self._tasks.pop(partition, None)) is not None]
+        self._leaving.update(partitions)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=RELEASE_BUDGET)
+        for task in late:
+            log.warning("%s did not finish its batch in %.0f s: dropped", task.get_name(), RELEASE_BUDGET)
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=RELEASE_BUDGET)
+        for partition in partitions:
+            self._states.pop(partition, None)
+            self._metrics.forget(self._stage, partition.topic, partition.partition)
+        self._report()
+
+    async def _run(self, partition: TopicPartition) -> None:
+        handler = self._make(partition)
+        attempt = 0
+        try:
+            while partition not in self._leaving:
+                try:
+                    offset = await handler.assign()
+                    self._consumer.seek(partition, offset)
+                    self._consumer.resume(partition)
+                    self.owned[partition] = handler
+                    self._note(partition, "running")
+                    log.info("%s: %s/%d from offset %d", self._stage, *partition, offset)
+                    attempt = 0
+                    await self._read(partition, handler)
+                except (Unavailable, Fenced, PositionRefused, KafkaError) as error:
+                    attempt += 1
+                    self._pause(partition, "paused")
+                    level = logging.WARNING if attempt in {1, 10, 100} or attempt % 1000 == 0 else logging.DEBUG
+                    log.log(level, "%s: %s/%d pauses (attempt %d): %s", self._stage, *partition, attempt, error)
+                    await handler.release()
+                    await asyncio.sleep(min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY))
+        except Exception:
+            self._pause(partition, "stopped")
+            log.exception("%s: %s/%d has stopped; its events wait in the log", self._stage, *partition)
+        finally:
+            self.owned.pop(partition, None)
+            await handler.release()
+
+    async def _read(self, partition: TopicPartition, handler: PartitionStage) -> None:
+        consumer = self._consumer
+        while partition not in self._leaving:
+            try:
+                polled = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=self._batch)
+            except NoOffsetForPartitionError:
+                continue  # left over from before the seek
+            records = polled.get(partition)
+            if records:
+                await handler.handle(records, await consumer.position(partition))
+                self._note_lag(partition, records[-1])
+            else:
+                await handler.idle()
+
+    def _note_lag(self, partition: TopicPartition, last: Record) -> None:
+        end = self._consumer.highwater(partition)
+        if end is not None:
+            behind = max(end - last.offset - 1, 0)
+            seconds = max(time.time() - last.timestamp / 1000, 0.0) if behind else 0.0
+            self._metrics.lag(self._stage, partition.topic, partition.partition, behind, seconds)
+
+    def _pause(self, partition: TopicPartition, state: str) -> None:
+        self.owned.pop(partition, None)
+        if partition in self._consumer.assignment():
+            self._consumer.pause(partition)
+        self._note(partition, state)
+
+    def _note(self, partition: TopicPartition, state: str) -> None:
+        self._states[partition] = state
+        self._report()
+
+    def _report(self) -> None:
+        states = list(self._states.values())
+        self._metrics.partitions(self._stage, {state: states.count(state) for state in set(states)})

@@ -1,0 +1,86 @@
+"""The track stage of one worker: its partitions, and the announcements of how far they have come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer
+
+from tracker.errors import Unavailable
+from tracker.stream.ports import OutRecord, Publisher
+from tracker.stream.processor import PartitionProcessor
+from tracker.stream.track import TrackContext, TrackPartition, now
+from tracker.wire.control import Passed, control_headers, encode_control
+from tracker.wire.position import NEVER
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE = 0.5
+"""Seconds between two `passed` records."""
+
+
+class Track:
+    """Owns the partitions of the log that the consumer group gives this worker."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        context: TrackContext,
+        make_publisher: Callable[[int], Publisher],
+        *,
+        batch: int,
+    ) -> None:
+        self._context = context
+        self._processor = PartitionProcessor(
+            "track",
+            consumer,
+            [context.topics.events],
+            lambda partition: TrackPartition(partition.partition, context, make_publisher(partition.partition)),
+            context.metrics,
+            batch=batch,
+        )
+        self._announced: dict[int, tuple[int, int]] = {}
+
+    async def start(self) -> None:
+        """Join the group. Raises `Unavailable`."""
+        await self._processor.start()
+
+    async def run(self) -> None:
+        """Announce how far the partitions have come, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._processor.keep_alive())
+            group.create_task(self._announce())
+
+    async def stop(self) -> None:
+        """Finish the batches under way and leave the group."""
+        await self._processor.stop()
+
+    async def _announce(self) -> None:
+        while True:
+            await asyncio.sleep(ANNOUNCE)
+            try:
+                await self._announce_once()
+            except Unavailable as error:
+                log.warning("how far time has come could not be announced, trying again: %s", error)
+
+    async def _announce_once(self) -> None:
+        """Append (w0, w1) of every partition that got further to every partition of the log."""
+        context = self._context
+        passed = {
+            partition.partition: owned.passed
+            for partition, owned in self._processor.owned.items()
+            if isinstance(owned, TrackPartition) and owned.passed[0] > NEVER
+        }
+        if all(self._announced.get(partition) == marks for partition, marks in passed.items()):
+            return
+        record = Passed(passed)
+        value, headers, at = encode_control(record), control_headers(record), now()
+        await context.append(
+            [
+                OutRecord(context.topics.events, partition, None, value, headers, at)
+                for partition in range(context.partitions)
+            ]
+        )
+        self._announced = passed
