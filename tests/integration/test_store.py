@@ -362,8 +362,8 @@ async def test_every_key_of_a_partition_shares_a_slot_of_a_cluster() -> None:
         async with Redis.from_url(server.url) as redis:
             await command(redis, "CLUSTER ADDSLOTSRANGE 0 16383")
             async with asyncio.timeout(10):
-                while b"cluster_state:ok" not in await command(redis, "CLUSTER INFO"):
-                    await asyncio.sleep(0.05)  # noqa: ASYNC110 - nothing tells of it
+                while b"cluster_state:ok" not in await command(redis, "CLUSTER INFO"):  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.05)
         async with opened(server.url) as store:
             await store.take(PARTITION, TOKEN)
             commit = batch(None, ONE, states=[("c:1", b"1"), ("c:2", b"2")], timers=[("c:1", 5)], outbox=b"x")

@@ -27,6 +27,8 @@ def pack(producer: AIOKafkaProducer, records: Sequence[OutRecord]) -> list[Batch
     packed: list[Batch] = []
     for record in records:
         topic, partition, key, value, headers, timestamp = record
+        if type(headers) is not list:  # the only sequence that aiokafka's builder takes
+            headers = list(headers)
         batch = filling.get((topic, partition))
         if batch is not None and batch.append(key=key, value=value, headers=headers, timestamp=timestamp):
             continue

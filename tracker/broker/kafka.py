@@ -8,17 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, UnknownError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, NoError, UnknownError, for_code
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES
+from tracker.broker.discard import FAILURES, discard
 from tracker.errors import SettingError, Unavailable
 
-FAILURES = (KafkaError, OSError, TimeoutError, AssertionError)
-"""What a call to Kafka may end with: aiokafka's errors, the system's, time-outs, aiokafka's own assertions."""
+__all__ = ["FAILURES", "connected", "detect", "discard", "make_consumer", "make_producer", "partitions_of"]
 
 ASK_TIMEOUT_MS = 10_000
-_STOP_TIMEOUT = 3.0
 _TRIES = 5
 _PAUSE = 0.2
 
@@ -67,32 +66,6 @@ def make_producer(brokers: str, *, idempotent: bool, **options: Any) -> AIOKafka
         **options,
     }
     return AIOKafkaProducer(**settings)
-
-
-async def discard(producer: AIOKafkaProducer) -> None:
-    """Stop a producer whatever state it is in; never raises.
-
-    aiokafka's `stop` waits for what is still to be sent, for ever if the broker is gone. Cancelling that wait
-    while it closes its sender is what ends the sender as well."""
-    for _ in range(3):
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT):
-                await producer.stop()
-                break
-        except FAILURES:
-            continue
-    _look_away(producer)
-
-
-def _look_away(producer: AIOKafkaProducer) -> None:
-    """A failed producer leaves exceptions in futures that nobody can reach; asyncio would log each at length."""
-    accumulator, transactions = producer._message_accumulator, producer._txn_manager  # noqa: SLF001
-    futures = [batch._drain_waiter for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
-    if transactions is not None:
-        futures.append(transactions.wait_for_transaction_end())
-    for future in futures:
-        if future is not None and future.done() and not future.cancelled():
-            future.exception()
 
 
 @asynccontextmanager

@@ -62,13 +62,13 @@ class Offsets:
             try:
                 node = await self._client.coordinator_lookup(CoordinationType.GROUP, self._group)
                 reply = await self._client.send(node, request)
-                ((_, (row,)),) = reply.topics
-                code = row[-1] or getattr(reply, "error_code", 0)
-                if code:
+                rows = [row for _, rows in reply.topics for row in rows]
+                codes = [getattr(reply, "error_code", 0), *(row[-1] for row in rows)]
+                for code in filter(None, codes):
                     raise for_code(code)(f"group {self._group}, {self._topic}/{self._partition}")
             except KafkaError as error:
                 if not error.retriable or loop.time() > until:
                     raise
                 await asyncio.sleep(_PAUSE)
             else:
-                return tuple(row)
+                return tuple(rows[0])

@@ -12,7 +12,7 @@ from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES, Batch, pack, send
-from tracker.broker.kafka import FAILURES, discard
+from tracker.broker.discard import FAILURES, discard
 from tracker.broker.offsets import Offsets
 from tracker.errors import Fenced, Irreconcilable, PartitionError, Unavailable
 from tracker.stream.ports import OutRecord
@@ -25,6 +25,7 @@ PUBLISH_TIMEOUT = 15.0
 
 _METADATA_BYTES = 4096  # Kafka's default `offset.metadata.max.bytes`
 _ABORT_TIMEOUT = 3.0
+_PATIENCE = 0.5  # with a producer that has failed
 
 
 def make_publisher(brokers: str, topics: Topics, partition: int, *, exactly_once: bool) -> KafkaPublisher:
@@ -56,7 +57,7 @@ class KafkaPublisher(ABC):
             async with asyncio.timeout(OPEN_TIMEOUT):
                 await producer.start()
         except FAILURES as error:
-            await discard(producer)
+            await discard(producer, patience=_PATIENCE)
             raise Unavailable(f"the producer of {self._where} did not start: {error!r}. {self._hint}") from error
         except BaseException:
             self._broken.append(producer)
@@ -88,9 +89,9 @@ class KafkaPublisher(ABC):
                 await self._deliver(producer, batches, position.offset, metadata)
         except FAILURES as error:
             fenced = isinstance(error, ProducerFenced | InvalidProducerEpoch)
-            if not fenced:
+            if not fenced and not isinstance(error, TimeoutError):
                 await self._undo(producer)
-            await discard(producer)
+            await discard(producer, patience=_PATIENCE)
             what = f"{len(records)} outputs of {self._where}, up to {metadata}"
             if fenced:
                 raise Fenced(f"{what}, were refused: another worker owns the partition ({error!r})") from error
