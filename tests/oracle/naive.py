@@ -4,28 +4,31 @@ Slow and plain on purpose: keep every event, sort by (ts, event_id), walk once, 
 deadlines that are due by then: session end, then the drop-off, then the journey's end. It shares no code with the
 tracker but the event type.
 
-Where the design leaves room, this is what was decided here:
+Where the design leaves room, this is what both decided; a change of the tracker's mind must show up here:
 
 1.  Any pending deadline makes an event at or after it wait: session end, drop-off and journey timeout alike.
 2.  `page_count` counts `page_viewed`; `event_count` counts active events only.
-3.  An event that names a completed order but empties or fills the cart still changes the cart; it only arms nothing.
-4.  "Cart emptied": `cart_emptied` always (also when the cart looked empty already), else a removal or a snapshot
+3.  A cart event that names another cart than the present one begins anew with that cart. An order that names
+    another cart takes nothing out of the present one. An empty cart has no id.
+4.  An event that names a completed order but empties or fills the cart still changes the cart; it only arms nothing.
+5.  "Cart emptied": `cart_emptied` always (also when the cart looked empty already), else a removal or a snapshot
     that leaves nothing of something. Expiry of an untouched cart is no event: no disarming, no way back.
-5.  Emptying disarms cart and checkout rules, not the browse rule.
-6.  Back leads to the phase that the last move came from; a journey that began in that phase stays.
-7.  A rule whose cart condition no longer holds when it fires ends silently; it is not counted as withheld.
-8.  Nor is a version that had its drop-off. A withheld drop-off does not mark its version.
-9.  Any failed payment at or after the arming makes the reason `payment_failed`, also one that may not arm.
+6.  Emptying disarms cart and checkout rules, not the browse rule.
+7.  Back leads to the phase that the last move came from; a journey that began in that phase stays.
+8.  A rule whose cart condition no longer holds when it fires ends silently, as does a version that had its
+    drop-off; neither is counted as withheld. An empty cart is no version. A withheld drop-off marks its version.
+9.  The reason is `payment_failed` if the event that armed last was a failed payment: a later step arms anew.
 10. `recovery_window` includes its end: an order exactly 30 days after `detected_at` recovers.
-11. The second copy of an order (same `order_id`, any converting type) changes nothing, its ids included.
-12. An order's worth is its `value`, else the sum of its priced items, else nothing.
-13. "Until a product is added": a cart change that adds, since the latest order.
-14. A cart is touched by every cart event that speaks of its content, an equal snapshot included, and by an order.
-15. Touchless expiry, timeouts and waits are half-open, as sessions are: at exactly the length it has happened.
+11. The second copy of an order (same `order_id`, any converting type) changes nothing, its ids included, but gives
+    an order without a worth its worth.
+12. An order's worth is its `value`, else the sum of its priced items; its currency is its own, else the cart's.
+13. "Until a product is added": a `product_added` with items, since the latest order.
+14. A cart is touched by every event of a cart type (a checkout only if it filled the cart), not by an order.
+15. Expiry, timeouts and waits are half-open, as sessions are: at exactly the length it has happened.
 16. A journey that an active event opens is at least in the first phase.
-17. A refund or cancellation takes its order out of `orders` and `revenue`; what it says of orders before that
-    (second order, say) stands. A refund of less than the order's value takes only that much of the revenue.
-18. The current phase is that of the journey before purchase, else of the latest converted one, else null.
+17. A refund or cancellation takes its order out of `orders` and `revenue`, also if it comes before it; what was said
+    of the person before that stands. A refund of less than the order's value takes only that much of the revenue.
+18. An order's items match cart lines by product, and by SKU where both have one.
 """
 
 from __future__ import annotations
@@ -135,6 +138,7 @@ class DropOff:
     cart: dict[Line, int]
     cart_id: str | None
     cart_value: int
+    phase: str | None
     ended: bool = False
 
 
@@ -162,6 +166,9 @@ class Fold:
     cart: dict[Line, int] = field(default_factory=dict)
     prices: dict[Line, int | None] = field(default_factory=dict)
     cart_id: str | None = None
+    cart_currency: str | None = None
+    refunds: list[Event] = field(default_factory=list)
+    taken_back: set[str] = field(default_factory=set)
     touched_at: int | None = None
     added_since_order: bool = False
     last_active: int | None = None
@@ -186,8 +193,9 @@ class Fold:
 
     @property
     def phase(self) -> str | None:
-        journey = self.open_journey() or self.latest_converted()
-        return None if journey is None or journey.phase is None else self.table.phases[journey.phase].id
+        """Of the journey before purchase."""
+        journey = self.open_journey()
+        return None if journey is None else self.phase_id(journey)
 
     def final_cart(self, watermark: int) -> dict[Line, int]:
         return {} if self.cart_expired(watermark) else self.cart
@@ -242,26 +250,29 @@ class Fold:
         if event.consent is not None and event.consent.marketing is not None:
             self.consent = event.consent.marketing
         if again:
+            first = next(o for o in self.orders if o.order_id == event.order_id)
+            if first.value == 0 and not first.gone:
+                first.value = self.worth(event)
+                first.currency = event.currency or first.currency
             return
         if order:
             self.order(event, session)
             return
         if event.type in {"order_cancelled", "order_refunded"}:
+            self.refunds.append(event)
             self.take_back(event)
-        before = dict(self.cart)
-        self.change_cart(event)
-        changed = self.cart != before
-        added = any(quantity > before.get(line, 0) for line, quantity in self.cart.items())
+        whole = dict(self.cart)
+        before = self.change_cart(event)
+        changed = self.cart != whole
+        added = changed and any(quantity > before.get(line, 0) for line, quantity in self.cart.items())
         emptied = event.type == "cart_emptied" or bool(before and not self.cart)
         self.move(event, session, added=added, emptied=emptied)
         self.move_after(event)
-        if added:
+        if event.type == "product_added" and event.items:
             self.added_since_order = True
         if emptied and self.armed is not None and self.armed.rule != "browse_abandoned":
             self.armed = None
         self.arm(event, session, changed=changed)
-        if event.type == "payment_failed" and self.armed is not None:
-            self.armed.payment_failed = True
 
     def visit(self, event: Event, *, passive: bool) -> Session | None:
         """The session of an event; active events open or extend it."""
@@ -291,12 +302,19 @@ class Fold:
     def cart_value(self) -> int:
         return sum((self.prices[line] or 0) * quantity for line, quantity in self.cart.items())
 
-    def change_cart(self, event: Event) -> None:
+    def change_cart(self, event: Event) -> dict[Line, int]:
+        """Change the cart; answers what lay in it before, nothing if it was another cart."""
+        if event.type not in {"product_added", "product_removed", "cart_updated", "cart_emptied", "checkout_started"}:
+            return dict(self.cart)
+        if event.cart_id is not None and self.cart_id is not None and event.cart_id != self.cart_id:
+            self.cart, self.prices = {}, {}
+        self.cart_currency = event.currency or self.cart_currency
+        before = dict(self.cart)
         items = event.items
-        if event.type == "product_added" and items:
-            self.put(items)
-        elif event.type == "product_removed" and items:
-            for item in items:
+        if event.type == "product_added":
+            self.put(items or [])
+        elif event.type == "product_removed":
+            for item in items or ():
                 line = (item.product_id, item.sku)
                 if line in self.cart:
                     self.cart[line] -= item.quantity
@@ -307,13 +325,15 @@ class Fold:
         elif event.type == "cart_updated" and items is not None:
             self.cart, self.prices = {}, {}
             self.put(items)
-        elif event.type == "checkout_started" and items and not self.cart:
-            self.put(items)
-        else:
-            return
-        self.touched_at = event.ts
-        if event.cart_id is not None:
+        elif event.type == "checkout_started" and not before:
+            self.put(items or [])
+        if event.type != "checkout_started" or self.cart != before:
+            self.touched_at = event.ts
+        if not self.cart:
+            self.cart_id = None
+        elif event.cart_id is not None:
             self.cart_id = event.cart_id
+        return before
 
     def put(self, items: list[Item]) -> None:
         for item in items:
@@ -328,9 +348,6 @@ class Fold:
     def open_journey(self) -> Journey | None:
         last = self.journeys[-1] if self.journeys else None
         return last if last is not None and not last.converted and not last.left else None
-
-    def latest_converted(self) -> Journey | None:
-        return self.journeys[self.orders[-1].journey - 1] if self.orders else None
 
     def phase_id(self, journey: Journey) -> str | None:
         return None if journey.phase is None else self.table.phases[journey.phase].id
@@ -366,12 +383,10 @@ class Fold:
             return False
         if not self.journeys or self.journeys[-1].left or added:
             return True
-        return event.type in self.table.reopen and not self.in_session_of_an_order(event, session)
+        return event.type in self.table.reopen and not self.in_session_of_latest_order(session)
 
-    def in_session_of_an_order(self, event: Event, session: Session | None) -> bool:
-        if session is not None and session.has_order:
-            return True
-        return any(order.session is None and order.ts == event.ts for order in self.orders)
+    def in_session_of_latest_order(self, session: Session | None) -> bool:
+        return bool(self.orders) and session is not None and session is self.orders[-1].session
 
     def move(self, event: Event, session: Session | None, *, added: bool, emptied: bool) -> None:
         """Open or move the journey before purchase."""
@@ -408,8 +423,7 @@ class Fold:
     def order(self, event: Event, session: Session | None) -> None:
         journey = self.open_journey() or self.open()
         items = event.items or []
-        value = event.value
-        worth = units(value) if value is not None else sum(units(item.price) * item.quantity for item in items)
+        worth = self.worth(event)
         self.orders.append(
             Order(
                 event_id=event.event_id,
@@ -420,10 +434,12 @@ class Fold:
                 checkout_id=event.checkout_id,
                 products={item.product_id for item in items},
                 value=worth,
-                currency=event.currency,
+                currency=event.currency or self.cart_currency,
                 session=session,
             )
         )
+        for refund in self.refunds:
+            self.take_back(refund)
         if session is not None:
             session.has_order = True
         journey.converted = True
@@ -436,12 +452,17 @@ class Fold:
         self.armed = None
         self.versions = {}
         self.added_since_order = False
-        bought = {(item.product_id, item.sku) for item in items} or set(self.cart)
-        self.cart = {line: quantity for line, quantity in self.cart.items() if line not in bought}
-        self.prices = {line: self.prices[line] for line in self.cart}
-        self.touched_at = event.ts
+        if event.cart_id is None or self.cart_id is None or event.cart_id == self.cart_id:
+            for product, sku in list(self.cart):
+                if not items or any(i.product_id == product and (i.sku == sku or not (i.sku and sku)) for i in items):
+                    del self.cart[product, sku], self.prices[product, sku]
         if not self.cart:
             self.cart_id = None
+
+    def worth(self, event: Event) -> int:
+        if event.value is not None:
+            return units(event.value)
+        return sum(units(item.price) * item.quantity for item in event.items or ())
 
     def recover(self, event: Event, worth: int) -> None:
         waiting = [drop for drop in self.drop_offs if not drop.ended]
@@ -451,8 +472,12 @@ class Fold:
                 drop.ended = True
 
     def take_back(self, event: Event) -> None:
+        """Count a refund or cancellation, once."""
         for order in self.orders:
+            if event.event_id in self.taken_back:
+                return
             if event.order_id is not None and order.order_id == event.order_id and not order.gone:
+                self.taken_back.add(event.event_id)
                 part = units(event.value) if event.type == "order_refunded" and event.value is not None else None
                 if part is None or order.refunded + part >= order.value:
                     order.gone = True
@@ -467,18 +492,16 @@ class Fold:
             done = (order.order_id, order.cart_id, order.checkout_id)
             if any(named is not None and named == known for named, known in zip(ids, done, strict=True)):
                 return
+        near_order = self.in_session_of_latest_order(session)
+        rule = None
         if event.type in CHECKOUT:
-            without_ids = all(named is None for named in ids)
-            if without_ids and not self.added_since_order and self.in_session_of_an_order(event, session):
-                rule = None
-            else:
-                rule = "checkout_abandoned"
-        else:
-            rule = None
-        if rule is None and changed and self.cart:
+            rule = "checkout_abandoned"
+            if ids == (None, None, None) and near_order and not self.added_since_order:
+                return
+        elif changed and self.cart:
             rule = "cart_abandoned"
-        if rule is None and event.type == "product_viewed" and not self.cart:
-            rule = None if self.in_session_of_an_order(event, session) else "browse_abandoned"
+        elif event.type == "product_viewed" and not self.cart and not near_order:
+            rule = "browse_abandoned"
         if rule is None or (self.armed is not None and SIGNIFICANCE[self.armed.rule] > SIGNIFICANCE[rule]):
             return
         wait = {
@@ -486,7 +509,7 @@ class Fold:
             "cart_abandoned": self.table.cart_wait,
             "checkout_abandoned": self.table.checkout_wait,
         }[rule]
-        self.armed = Armed(rule, event.ts, event.event_id, event.ts + wait)
+        self.armed = Armed(rule, event.ts, event.event_id, event.ts + wait, event.type == "payment_failed")
 
     def drop_off(self, now: int) -> None:
         """Fire the armed rule."""
@@ -498,13 +521,13 @@ class Fold:
             return
         version = (self.cart_id, frozenset((*line, quantity) for line, quantity in self.cart.items()))
         weight = SIGNIFICANCE[armed.rule]
-        if armed.rule != "browse_abandoned" and self.versions.get(version, 0) >= weight:
-            return
+        if self.cart:
+            if self.versions.get(version, 0) >= weight:
+                return
+            self.versions[version] = weight
         if not (self.table.consent_default if self.consent is None else self.consent):
             self.withheld += 1
             return
-        if armed.rule != "browse_abandoned":
-            self.versions[version] = weight
         self.drop_offs.append(
             DropOff(
                 reason="payment_failed" if armed.payment_failed else armed.rule,
@@ -515,6 +538,7 @@ class Fold:
                 cart=dict(self.cart),
                 cart_id=self.cart_id,
                 cart_value=self.cart_value(),
+                phase=self.phase,
             )
         )
 

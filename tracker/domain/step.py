@@ -87,7 +87,8 @@ def accept(
             say(state, happenings, table, out, again=False)
         if len(tail) - state.mid_count >= MID_EVERY:
             _move_base(state, table, watermark, out)
-        if ts + table.gap <= watermark:
+        waiting = state.waiting
+        if ts + table.gap <= watermark or (waiting and waiting[0][0] < blocks_from(facts, table, watermark)):
             advance(state, watermark, watermark, table, out)
         return "applied"
     if not state.tail:
