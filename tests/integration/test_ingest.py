@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from tests.services import KafkaServer
+from tracker.broker.kafka import make_consumer
+from tracker.broker.sender import Sender
+from tracker.broker.topics import ensure_topics
+from tracker.errors import Unavailable
+from tracker.metrics import Metrics
+from tracker.settings import Settings
+from tracker.stream.ingest import Ingest
+from tracker.stream.ports import OutRecord
+from tracker.wire.control import (
+    Merge,
+    Progress,
+    WatermarkMarks,
+    control_headers,
+    control_kind,
+    decode_control,
+    encode_control,
+)
+from tracker.wire.decode import decode_event
+from tracker.wire.partition import partition_of
+from tracker.wire.topics import Topics
+
+PARTITIONS = 3
+RAW = ("shop.clicks", "shop.orders")
+BEHIND = 30_000
+NOW = time.time_ns() // 1_000_000
+
+
+class Bench:
+    """A namespace with its topics on a real broker, and hands to write raw topics and read the log with."""
+
+    def __init__(self, kafka: KafkaServer, namespace: str, producer: AIOKafkaProducer) -> None:
+        self.brokers = kafka.bootstrap
+        self.topics = Topics(namespace, RAW)
+        self.producer = producer
+        self.metrics = Metrics()
+
+    async def write(self, topic: int, value: bytes, partition: int = 0, **more: Any) -> None:
+        await self.producer.send_and_wait(self.topics.raw_topics[topic], value, partition=partition, **more)
+
+    async def progress(self, ts: int) -> None:
+        marker = Progress(ts)
+        for topic in self.topics.raw_topics:
+            for partition in range(PARTITIONS):
+                await self.producer.send_and_wait(
+                    topic, encode_control(marker), partition=partition, headers=control_headers(marker)
+                )
+
+    def ingest(self, clock: str = "wall", append: Any = None, sender: Sender | None = None) -> Ingest:
+        settings = Settings(namespace=self.topics.namespace, clock=clock, out_of_orderness=BEHIND)
+        counts = dict.fromkeys([*self.topics.raw_topics, *self.topics.produced], PARTITIONS)
+        consumer = make_consumer(self.brokers, self.topics.ingest_group, session_timeout_ms=6000)
+        append = append or (sender.append if sender else None)
+        return Ingest(consumer, append, self.topics, counts, settings, self.metrics)
+
+    @asynccontextmanager
+    async def running(self, clock: str = "wall", wrap: Any = None) -> AsyncIterator[Ingest]:
+        sender = Sender(self.brokers, idempotent=True)
+        ingest = self.ingest(clock, append=wrap(sender.append) if wrap else sender.append)
+        await ingest.start()
+        task = asyncio.create_task(ingest.run())
+        try:
+            yield ingest
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await ingest.stop()
+            await sender.close()
+
+    async def log(self) -> list[Any]:
+        """Everything in journey.events, by partition and offset."""
+        return await read_all(self.brokers, self.topics.events, PARTITIONS)
+
+    async def until(self, enough: Any, seconds: float = 20) -> list[Any]:
+        """The log, once it is enough."""
+        deadline = time.monotonic() + seconds
+        while True:
+            records = await self.log()
+            if enough(records):
+                return records
+            assert time.monotonic() < deadline, f"not within {seconds} s: {[(r.key, r.value) for r in records]}"
+            await asyncio.sleep(0.1)
+
+
+async def read_all(brokers: str, topic: str, partitions: int) -> list[Any]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=brokers, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    async with consumer:
+        tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        records: list[Any] = []
+        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+            for found in (await consumer.getmany(timeout_ms=100)).values():
+                records += found
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def events(records: Sequence[Any]) -> list[Any]:
+    return [record for record in records if control_kind(record.headers) is None]
+
+
+def ids(records: Sequence[Any]) -> list[str]:
+    return [decode_event(record.value).event_id for record in events(records)]
+
+
+def controls(records: Sequence[Any], kind: str) -> list[tuple[Any, Any]]:
+    return [(record, decode_control(kind, record.value)) for record in records if control_kind(record.headers) == kind]
+
+
+def marks(records: Sequence[Any], partition: int = 0) -> dict[str, int]:
+    """The highest mark of each source in one partition of the log."""
+    highest: dict[str, int] = {}
+    for record, control in controls(records, "watermark"):
+        if record.partition == partition:
+            for source, ts in control.sources.items():
+                highest[source] = max(ts, highest.get(source, ts))
+    return highest
+
+
+def event(event_id: str, ts: int = NOW, **more: Any) -> bytes:
+    return json.dumps({"event_id": event_id, "type": "page_viewed", "ts": ts, "anonymous_id": "v1"} | more).encode()
+
+
+@pytest.fixture
+async def bench(kafka: KafkaServer, namespace: str) -> AsyncIterator[Bench]:
+    async with producing(kafka) as producer:
+        bench = Bench(kafka, namespace, producer)
+        await prepare(bench)
+        yield bench
+
+
+@asynccontextmanager
+async def producing(kafka: KafkaServer) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, enable_idempotence=True, max_request_size=8 * 1024 * 1024
+    )
+    async with producer:
+        yield producer
+
+
+async def prepare(bench: Bench) -> None:
+    await ensure_topics(
+        bench.brokers,
+        bench.topics,
+        partitions=PARTITIONS,
+        replication=1,
+        events_retention=86_400_000,
+        outputs_retention=86_400_000,
+    )
+
+
+async def test_events_of_all_raw_topics_come_into_the_log_once_keyed_by_person_and_in_order(bench: Bench) -> None:
+    sent = []
+    for number in range(60):
+        value = event(f"e{number:02}", anonymous_id=f"v{number % 7}")
+        sent.append(value)
+        await bench.write(number % 2, value, partition=number % PARTITIONS)
+    async with bench.running():
+        records = await bench.until(lambda records: len(events(records)) >= 60)
+    assert sorted(ids(records)) == [f"e{number:02}" for number in range(60)]
+    assert {record.value for record in events(records)} == set(sent)
+    for record in events(records):
+        assert record.key.startswith(b"a:v")
+        assert record.partition == partition_of(record.key, PARTITIONS)
+    assert bench.metrics.value("tracker_events_total", stage="ingest", type="other", outcome="accepted") == 60
+
+
+async def test_events_of_one_person_in_one_raw_partition_keep_their_order(bench: Bench) -> None:
+    for number in range(50):
+        await bench.write(0, event(f"e{number:02}"))
+    async with bench.running():
+        records = await bench.until(lambda records: len(events(records)) >= 50)
+    assert ids(records) == [f"e{number:02}" for number in range(50)]
+
+
+async def test_a_worker_that_stopped_goes_on_where_it_was(bench: Bench) -> None:
+    await bench.write(0, event("e1"))
+    async with bench.running():
+        await bench.until(lambda records: len(events(records)) >= 1)
+    await bench.write(0, event("e2"))
+    async with bench.running():
+        await bench.until(lambda records: "e2" in ids(records))
+    assert ids(await bench.log()) == ["e1", "e2"]
+
+
+async def test_a_pair_of_ids_sends_one_merge_to_the_anonymous_persons_partition(bench: Bench) -> None:
+    for number in range(3):
+        await bench.write(0, event(f"e{number}", NOW + number, customer_id="c1"))
+    await bench.write(0, event("e3", customer_id="guest"))
+    async with bench.running():
+        records = await bench.until(lambda records: len(events(records)) >= 4)
+    ((record, merge),) = controls(records, "merge")
+    assert (record.key, merge) == (b"a:v1", Merge("c:c1", NOW))
+    assert record.partition == partition_of(b"a:v1", PARTITIONS)
+    assert [record.key for record in sorted(events(records), key=lambda r: r.value)] == [b"c:c1"] * 3 + [b"a:v1"]
+
+
+async def test_under_the_wall_clock_idle_sources_follow_it_out_of_orderness_behind(bench: Bench) -> None:
+    await bench.write(0, event("e1"))
+    sources = {f"{topic}/{partition}" for topic in bench.topics.raw_topics for partition in range(PARTITIONS)}
+    async with bench.running():
+        began = time.time_ns() // 1_000_000
+        records = await bench.until(
+            lambda records: all(
+                marks(records, p).keys() == sources and min(marks(records, p).values()) >= began - BEHIND + 1500
+                for p in range(PARTITIONS)
+            )
+        )
+    assert max(marks(records).values()) <= time.time_ns() // 1_000_000 - BEHIND
+    said = [control for record, control in controls(records, "watermark") if record.partition == 0]
+    assert len(said) <= 2 + (time.time_ns() // 1_000_000 - began) // 1000 + 1, "about one a second"
+
+
+async def test_every_mark_comes_after_the_events_that_it_covers(bench: Bench) -> None:
+    hour = 3_600_000
+    for number in range(3000):
+        await bench.producer.send(
+            bench.topics.raw_topics[0], event(f"e{number}", NOW - hour + number * 1000), partition=0
+        )
+    await bench.producer.flush()
+    source = f"{bench.topics.raw_topics[0]}/0"
+    async with bench.running():
+        records = await bench.until(lambda records: len(events(records)) >= 3000 and source in marks(records))
+        for partition in range(PARTITIONS):
+            reached = -1
+            for record in records:
+                if record.partition != partition:
+                    continue
+                if control_kind(record.headers) is None:
+                    assert decode_event(record.value).ts >= reached
+                else:
+                    reached = max(reached, decode_control("watermark", record.value).sources.get(source, -1))  # type: ignore[union-attr]
+
+
+async def test_a_clock_ten_years_ahead_is_replaced_flagged_and_drags_nobody(bench: Bench) -> None:
+    await bench.write(0, event("fast", NOW + 10 * 365 * 86_400_000))
+    await bench.write(0, event("little", int(time.time() * 1000) + 60_000))
+    async with bench.running():
+        records = await bench.until(lambda records: len(events(records)) >= 2 and marks(records))
+    by_id = {e.event_id: e for e in (decode_event(record.value) for record in events(records))}
+    assert abs(by_id["fast"].ts - time.time() * 1000) < 60_000
+    assert by_id["fast"].flags == ["ts_in_future"]
+    assert by_id["little"].flags is None
+    assert by_id["little"].ts > time.time() * 1000
+    assert max(marks(records).values()) <= time.time() * 1000 - BEHIND
+
+
+async def test_under_the_event_clock_only_markers_move_time_and_all_sources_have_to_speak(bench: Bench) -> None:
+    old = 1_000_000_000_000
+    await bench.write(0, event("e1", old))
+    async with bench.running("event"):
+        await bench.until(lambda records: len(events(records)) >= 1)
+        await asyncio.sleep(1.5)
+        assert not controls(await bench.log(), "watermark")
+        await bench.progress(old + 1)
+        began = time.monotonic()
+        records = await bench.until(
+            lambda records: all(len(marks(records, p)) == 2 * PARTITIONS for p in range(PARTITIONS))
+        )
+        assert time.monotonic() - began < 5
+    assert set(marks(records).values()) == {old + 1}
+    assert decode_event(events(records)[0].value).flags is None
+
+
+async def test_a_marker_that_was_not_said_before_a_crash_is_said_after_it(bench: Bench) -> None:
+    """The last marker of a recording comes once: losing it would hold the tracker's time for ever."""
+
+    def silent(append: Any) -> Any:
+        async def no_watermarks(records: Sequence[OutRecord]) -> None:
+            if any(control_kind(record.headers) == "watermark" for record in records):
+                raise Unavailable("the worker dies before it says so")
+            await append(records)
+
+        return no_watermarks
+
+    old = 1_000_000_000_000
+    await bench.write(0, event("e1", old))
+    await bench.progress(old + 1)
+    await bench.write(0, event("e2", old + 2))
+    async with bench.running("event", silent):
+        await bench.until(lambda records: len(events(records)) >= 2)
+        await asyncio.sleep(1.5)
+    assert not controls(await bench.log(), "watermark")
+    async with bench.running("event"):
+        records = await bench.until(lambda records: len(marks(records)) == 2 * PARTITIONS)
+    assert set(marks(records).values()) == {old + 1}
+    assert ids(records).count("e1") == 1, "what lies before the marker was committed"
+
+
+async def test_what_was_not_acknowledged_is_sent_again_and_nothing_is_skipped(bench: Bench) -> None:
+    failures = 3
+
+    def flaky(append: Any) -> Any:
+        async def sometimes(records: Sequence[OutRecord]) -> None:
+            nonlocal failures
+            if failures and any(control_kind(record.headers) is None for record in records):
+                failures -= 1
+                await append(records[: len(records) // 2])
+                raise Unavailable("the broker goes away half-way")
+            await append(records)
+
+        return sometimes
+
+    for number in range(40):
+        await bench.write(0, event(f"e{number:02}", customer_id=f"c{number}"))
+    async with bench.running(wrap=flaky):
+        records = await bench.until(lambda records: len(set(ids(records))) >= 40)
+    assert failures == 0
+    assert set(ids(records)) == {f"e{number:02}" for number in range(40)}
+    assert {merge.customer for _, merge in controls(records, "merge")} == {f"c:c{number}" for number in range(40)}
+
+
+async def test_two_workers_share_the_partitions_and_one_takes_over_from_the_other(bench: Bench) -> None:
+    async with bench.running():
+        async with bench.running():
+            for number in range(30):
+                await bench.write(number % 2, event(f"a{number}"), partition=number % PARTITIONS)
+            await bench.until(lambda records: len(set(ids(records))) >= 30)
+            sources: set[frozenset[str]] = set()
+            deadline = time.monotonic() + 20
+            while not any(0 < len(names) < 2 * PARTITIONS for names in sources):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
+                sources = {frozenset(c.sources) for _, c in controls(await bench.log(), "watermark")}
+        for number in range(30):
+            await bench.write(number % 2, event(f"b{number}"), partition=number % PARTITIONS)
+        records = await bench.until(lambda records: len(set(ids(records))) >= 60, 40)
+    assert len(marks(records)) == 2 * PARTITIONS
+
+
+async def test_a_broker_that_restarts_loses_nothing(namespace: str) -> None:
+    with KafkaServer() as kafka:
+        async with producing(kafka) as producer:
+            bench = Bench(kafka, namespace, producer)
+            await prepare(bench)
+            async with bench.running():
+                await bench.write(0, event("before"))
+                await bench.until(lambda records: "before" in ids(records))
+                await asyncio.to_thread(kafka.restart, crash=True)
+                await bench.write(0, event("after"))
+                records = await bench.until(lambda records: "after" in ids(records), 60)
+    assert set(ids(records)) == {"before", "after"}
+    assert isinstance(controls(records, "watermark")[0][1], WatermarkMarks)

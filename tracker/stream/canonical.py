@@ -1,0 +1,147 @@
+"""Raw records become records of the log: decoded, validated, keyed by person, with what they say about identity.
+
+Pure but for the cache of merges sent. A batch of one raw partition gives the records to append, in order, and
+tells the partition's source clock what it said about time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from tracker.domain.events import Event, is_identity
+from tracker.errors import BadEvent
+from tracker.metrics import Tally
+from tracker.stream.ports import OutRecord
+from tracker.stream.sources import SourceClock
+from tracker.wire.bounds import MIN_TS
+from tracker.wire.control import (
+    CONTROL_HEADER,
+    Merge,
+    Progress,
+    control_headers,
+    control_kind,
+    decode_control,
+    encode_control,
+)
+from tracker.wire.deadletters import Origin, write_letter
+from tracker.wire.decode import encode_event, read_event
+from tracker.wire.partition import partition_of
+from tracker.wire.topics import Topics
+
+FUTURE_MS = 5 * 60_000
+"""How far past its record's timestamp an event's `ts` may be under the wall clock."""
+IN_FUTURE = "ts_in_future"
+LOG_APPEND_TIME = 1
+OVERHEAD = 8 * 1024
+"""What a record may have besides its value: the key, and a dead letter's headers."""
+MERGES_REMEMBERED = 20_000
+_NEVER = -(1 << 62)
+_NO_HEADERS: list[tuple[str, bytes]] = []
+_MERGE_HEADERS = control_headers(Merge("", 0))
+
+# Whatever else reading a record can end with, it is that record's fault and must not stop the line.
+_UNEXPECTED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class Canonical:
+    """Turns raw records into records of the log, for one raw partition.
+
+    `partitions` has the number of partitions by topic. Under the wall clock (`wall`) a `ts` too far in the future
+    is replaced by the record's timestamp and flagged."""
+
+    def __init__(
+        self, topics: Topics, partitions: Mapping[str, int], tally: Tally, max_record_bytes: int, *, wall: bool
+    ) -> None:
+        self._events = topics.events
+        self._dead_letters = topics.dead_letters
+        self._partitions = partitions[topics.events]
+        self._letters = partitions[topics.dead_letters]
+        self._largest = max_record_bytes - OVERHEAD
+        self._tally = tally
+        self._wall = wall
+        self._merged: dict[tuple[str, str], None] = {}
+
+    def take(self, records: Sequence[Any], source: SourceClock, now: int) -> tuple[list[OutRecord], int | None]:
+        """(what to append, offset of the last progress marker) for aiokafka's records of one partition, read at
+        `now` ms. A record's own time is the broker's; one that a producer set counts up to `now` at most."""
+        out: list[OutRecord] = []
+        add, topic, partitions, wall = out.append, self._events, self._partitions, self._wall
+        counted = self._tally.events
+        newest = _NEVER
+        marker = None
+        for record in records:
+            try:
+                if record.headers and (kind := control_kind(record.headers)) is not None:
+                    source.progress(_progress(kind, record.value))
+                    marker = record.offset
+                    continue
+                event, person, value = read_event(record.value)
+                if event.flags is not None:  # ours to set, not a shop's
+                    event.flags = None
+                    value = encode_event(event)
+                if len(value) > self._largest:
+                    _too_large(value, self._largest)
+                if wall:
+                    stamp = record.timestamp
+                    if record.timestamp_type != LOG_APPEND_TIME and not MIN_TS <= stamp <= now:
+                        stamp = now
+                    ts = event.ts
+                    if ts > stamp:
+                        if ts > stamp + FUTURE_MS:
+                            event.ts = stamp
+                            event.flags = [IN_FUTURE]
+                            value = encode_event(event)
+                        ts = stamp
+                    if ts > newest:
+                        newest = ts
+            except BadEvent as error:
+                add(self._letter(record, error, now))
+                continue
+            except _UNEXPECTED as error:
+                add(self._letter(record, BadEvent("unexpected", f"{error!r:.400}"), now))
+                continue
+            key = person.encode()
+            add(OutRecord(topic, partition_of(key, partitions), key, value, _NO_HEADERS, now))
+            counted[event.type, "accepted"] += 1
+            if event.anonymous_id is not None and person[0] == "c":
+                self._merge(event, person, out, now)
+        if newest != _NEVER:
+            source.read(newest)
+        return out, marker
+
+    def _merge(self, event: Event, person: str, out: list[OutRecord], now: int) -> None:
+        """Tell the anonymous person's partition whose they are, unless that was said lately."""
+        anonymous = event.anonymous_id
+        if not is_identity(anonymous):
+            return
+        pair = (f"a:{anonymous}", person)
+        merged = self._merged
+        if pair in merged:
+            merged[pair] = merged.pop(pair)  # to the end: the least recently seen goes first
+            return
+        merged[pair] = None
+        if len(merged) > MERGES_REMEMBERED:
+            del merged[next(iter(merged))]
+        key = pair[0].encode()
+        value = encode_control(Merge(person, event.ts))
+        out.append(OutRecord(self._events, partition_of(key, self._partitions), key, value, _MERGE_HEADERS, now))
+
+    def _letter(self, record: Any, error: BadEvent, now: int) -> OutRecord:
+        self._tally.dead_letters[error.reason] += 1
+        origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
+        key, value, headers = write_letter(origin, record.key, record.value, record.headers, error, self._largest)
+        return OutRecord(self._dead_letters, record.partition % self._letters, key, value, headers, now)
+
+
+def _progress(kind: str, value: bytes | None) -> int:
+    """The time of a progress marker, the only control record that a raw topic may hold."""
+    if kind != "progress":
+        raise BadEvent("bad_control", f"header {CONTROL_HEADER} is {kind!r:.60}; allowed in a raw topic: progress")
+    control = decode_control(kind, value)
+    assert isinstance(control, Progress)
+    return control.ts
+
+
+def _too_large(value: bytes, largest: int) -> NoReturn:
+    raise BadEvent("too_large", f"the event has {len(value)} bytes; allowed by the broker's largest record: {largest}")
