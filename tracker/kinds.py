@@ -53,16 +53,6 @@ class Text(_Plain):
         return raw
 
 
-class Prefix(Text):
-    """A namespace; its closing dot may be written or left out."""
-
-    def __init__(self) -> None:
-        super().__init__(r"[A-Za-z0-9._-]{0,100}", "letters, digits, '.', '_' and '-', for example acme")
-
-    def parse(self, raw: object) -> str:
-        return super().parse(raw).removesuffix(".")
-
-
 class Names(_Plain):
     """A list: split on commas, or a TOML array; each part matches the pattern, none comes twice."""
 

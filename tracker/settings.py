@@ -20,7 +20,7 @@ from typed_settings.types import LoadedSettings, OptionList, SettingsClass, Sett
 
 from tracker.durations import UNITS
 from tracker.errors import SettingError
-from tracker.kinds import Choice, Duration, Kind, Names, Prefix, Redis, Switch, Text, Unfit, Whole
+from tracker.kinds import Choice, Duration, Kind, Names, Redis, Switch, Text, Unfit, Whole
 
 PREFIX = "TRACKER_"
 FILE_VARIABLE = "TRACKER_SETTINGS_FILE"
@@ -53,14 +53,14 @@ class Settings:
         Redis(), "redis://localhost:6379/0", "Where journey state is kept. A password is never shown."
     )
     namespace: str = setting(
-        Prefix(),
+        Text(r"[A-Za-z0-9._-]{0,100}", "letters, digits, '.', '_' and '-', for example acme."),
         "",
-        "Put with a dot in front of topics, consumer groups, transactional ids and Redis keys.",
+        "Put as it is in front of topics, consumer groups, transactional ids and Redis keys: acme. with its dot.",
     )
     model: tuple[str, ...] = setting(
         Names(r".+", "ids of built-in models or paths of YAML files, separated by commas"),
         "nettbutikk-5",
-        "The journey models; rules and the phase on sessions and drop-offs come from the first.",
+        "The journey model: phases, conversions, drop-off rules. A worker follows one at a time.",
     )
     raw_topics: tuple[str, ...] = setting(
         Names(TOPIC, "topic names separated by commas; empty: producers write to journey.events", empty=True),
@@ -68,7 +68,9 @@ class Settings:
         "The topics that the shop writes and `ingest` reads.",
     )
     direct: bool = setting(
-        Switch(), "off", "Producers write canonical events straight to journey.events, beside the raw topics."
+        Switch(),
+        "off",
+        "Producers write events straight to journey.events, too; a worker of this release refuses that.",
     )
     clock: str = setting(
         Choice("wall", "event"),

@@ -266,8 +266,7 @@ class TrackPartition:
             if len(output.value or b"") > most:
                 raise PartitionError(
                     f"an output of {len(output.value or b'')} bytes for {output.topic}/{output.partition} (key "
-                    f"{output.key!r:.40}) is larger than TRACKER_MAX_RECORD_BYTES, {most}: raise that and the brokers' "
-                    "message.max.bytes"
+                    f"{output.key!r:.40}) is larger than the {most} bytes that a record may have"
                 )
 
     async def _publish_outbox(self, committed: Position | None) -> None:

@@ -12,7 +12,7 @@ _LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class Topics(msgspec.Struct, frozen=True):
-    """All names of one tracker. `namespace` goes in front of each: "acme" and "acme." make "acme.journey.events".
+    """All names of one tracker. `namespace` goes in front of each as it is: "acme." makes "acme.journey.events".
     `raw` are the raw topics without it. Raises `SettingError` for a name that Kafka does not allow."""
 
     namespace: str = ""
@@ -29,7 +29,7 @@ class Topics(msgspec.Struct, frozen=True):
     @property
     def prefix(self) -> str:
         """What stands in front of every name; Redis keys and consumer groups carry it too."""
-        return f"{self.namespace.removesuffix('.')}." if self.namespace else ""
+        return self.namespace
 
     @property
     def raw_topics(self) -> tuple[str, ...]:
