@@ -53,11 +53,16 @@ def make_consumer(brokers: str, group: str, *topics: str, **options: Any) -> AIO
 
 def make_producer(brokers: str, *, idempotent: bool, **options: Any) -> AIOKafkaProducer:
     """A producer for events and control records, not started. Without `idempotent` (a broker that cannot do it)
-    a record may be written twice; deduplication by `event_id` absorbs that. `options` go to aiokafka, and win."""
+    a record may be written twice; deduplication by `event_id` absorbs that. `options` go to aiokafka, and win.
+
+    Snappy, because less to move costs less than moving it: per 424-byte event 1.2 µs of CPU to write and 1.9 to
+    read, without compression 1.6 and 2.7, with zstd 1.5 and 1.8, with lz4 3.6 and 1.7; a batch of one costs
+    4 µs more than without (zstd: 20)."""
     settings = {
         "bootstrap_servers": brokers,
         "acks": "all",
         "enable_idempotence": idempotent,
+        "compression_type": "snappy",
         "linger_ms": 5,
         "max_batch_size": BATCH_BYTES,
         "max_request_size": REQUEST_BYTES,

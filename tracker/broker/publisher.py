@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, NotEnoughReplicasError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES, Batch, pack, send
@@ -26,6 +27,15 @@ PUBLISH_TIMEOUT = 15.0
 _METADATA_BYTES = 4096  # Kafka's default `offset.metadata.max.bytes`
 _ABORT_TIMEOUT = 3.0
 _PATIENCE = 0.5  # with a producer that has failed
+
+
+def _is_news(entry: logging.LogRecord) -> bool:
+    """Kafka 4 answers a transaction's first batch with this error while it still verifies the partition; aiokafka
+    sends it again and warns each time, several times a second. Where it lasts, `publish` says so."""
+    return not (isinstance(entry.args, tuple) and NotEnoughReplicasError in entry.args)
+
+
+logging.getLogger("aiokafka.producer.sender").addFilter(_is_news)
 
 
 def make_publisher(brokers: str, topics: Topics, partition: int, *, exactly_once: bool) -> KafkaPublisher:
@@ -144,7 +154,7 @@ class TransactionalPublisher(KafkaPublisher):
     older publisher of the partition and ends the transaction that one may have left open."""
 
     exactly_once = True
-    _hint = "Transactions also need the broker's topic __transaction_state in order"
+    _hint = "Transactions need the broker's topic __transaction_state, and every output as many replicas as it asks for"
 
     def _make(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
