@@ -38,8 +38,8 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_events_total",
         "counter",
         ("stage", "type", "outcome"),
-        "Events by type (unknown ones: other) and outcome: accepted (ingest), applied, duplicate, late, "
-        "forwarded, waiting_forced, dead.",
+        "Events by type (unknown ones: other) and outcome: accepted (ingest); applied, waiting (for a deadline "
+        "before it), duplicate, late, forwarded (track).",
     ),
     Described("tracker_batches_total", "counter", ("stage",), "Batches finished."),
     Described("tracker_batch_duration_seconds", "histogram", ("stage",), "From a batch's first record to its end."),
@@ -61,7 +61,7 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_lag_seconds",
         "gauge",
         ("stage", "topic", "partition"),
-        "Event time between the clock and what the stage has reached; at rest about out_of_orderness.",
+        "Now minus the time of the last record read, 0 when all are read. For event time: now minus watermark.",
     ),
     Described(
         "tracker_watermark_timestamp_seconds",

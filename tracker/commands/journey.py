@@ -22,7 +22,7 @@ UNIT = 10_000
 @click.command
 @click.argument("person")
 @json_option
-@with_settings("redis_url", "namespace", "model")
+@with_settings("brokers", "redis_url", "namespace", "model")
 def journey(settings: Settings, person: str, as_json: bool) -> None:
     """Show where PERSON is: a person id (c:… or a:…), or a customer's or a visitor's id alone.
 

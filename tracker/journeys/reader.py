@@ -53,7 +53,7 @@ class Reader:
         return self._value((), node, msgspec.inspect.type_info(cls))
 
     def _value(self, path: Key, node: yaml.Node, kind: msgspec.inspect.Type) -> Any:
-        self.lines[path] = node.start_mark.line + 1
+        self.lines.setdefault(path, node.start_mark.line + 1)
         match kind:
             case msgspec.inspect.StructType():
                 return self._struct(path, node, kind)

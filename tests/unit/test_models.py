@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tracker.domain.model import DAY, HOUR, FoldSettings, Model
+from tracker.domain.table import compile_table
+from tracker.errors import ModelError
+from tracker.journeys.draw import diagram, svg, text
+from tracker.journeys.loader import builtin, from_text, load, load_all, parse, to_text
+
+YAML = resources.files("tracker.journeys").joinpath("nettbutikk-5.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def model() -> Model:
+    return load("nettbutikk-5", pytest.fail)
+
+
+def changed(old: str, new: str) -> str:
+    assert old in YAML
+    return YAML.replace(old, new, 1)
+
+
+def line_of(part: str, yaml: str) -> int:
+    return yaml[: yaml.index(part)].count("\n") + 1
+
+
+def test_the_default_model_has_the_five_phases_and_their_order(model: Model) -> None:
+    assert [(phase.name, phase.stage) for phase in model.phases] == [
+        ("bevissthet", "before"),
+        ("vurdering", "before"),
+        ("kjøp", "purchase"),
+        ("bruk", "after"),
+        ("lojalitet", "after"),
+    ]
+    assert all(phase.gloss and phase.actions and phase.goals and phase.questions for phase in model.phases)
+
+
+def test_the_default_model_has_the_three_drop_off_rules(model: Model) -> None:
+    assert [(rule.reason, rule.cart, rule.wait, rule.significance) for rule in model.rules] == [
+        ("browse_abandoned", "empty", HOUR, 1),
+        ("cart_abandoned", "filled", 4 * HOUR, 2),
+        ("checkout_abandoned", "any", 4 * HOUR, 3),
+    ]
+    assert (model.journey_timeout, model.cart_ttl, model.recovery_window) == (30 * DAY, 30 * DAY, 30 * DAY)
+
+
+def test_the_engine_enters_each_phase_by_what_the_model_says(model: Model) -> None:
+    table = compile_table(model, FoldSettings())
+    assert table.rule_of("page_viewed").before == 0
+    assert table.rule_of("something_of_the_shops_own").before == 0
+    assert table.rule_of("ad_viewed").before == -1
+    assert table.rule_of("size_guide_viewed").before == 1
+    assert table.rule_of("product_added").before == 2
+    assert table.rule_of("order_delivered").after == ((3, 0),)
+    assert table.rule_of("order_completed").after == ((4, 2),)
+    assert table.rule_of("product_reviewed").after == ((4, 0),)
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_every_built_in_model_is_valid_and_named_after_its_id(name: str) -> None:
+    assert load(name, pytest.fail).id == name
+    assert load_all([name], 400 * DAY)[0].id == name
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_the_text_for_the_log_gives_the_same_model_back(name: str) -> None:
+    model = load(name)
+    assert from_text(to_text(model)) == model
+    assert to_text(from_text(to_text(model))) == to_text(model)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "complaint"),
+    [
+        ("wait: 1h", "wait: 60", "wait: 60", "rules[1].wait is '60'; allowed: numbers with units"),
+        ("wait: 1h", "wait: 1m", "wait: 1m", "rules[1].wait is '1m'; allowed: 5m to 182d"),
+        ("cart: empty", "kart: empty", "kart:", "rules[1].kart is not a key. Did you mean cart? Allowed: reason"),
+        ("cart: empty", "cart: tom", "cart: tom", "rules[1].cart is 'tom'; allowed: any, empty, filled"),
+        ("id: bruk", "id: kjop", "id: kjop\n    name: bruk", "phases[4].id is 'kjop', which is there twice"),
+        ("id: bruk", "id: Bruk", "id: Bruk", "phases[4].id is 'Bruk'; allowed: small letters"),
+        ("stage: purchase", "stage: after", "phases:", "allowed: any number of before, one purchase"),
+        ("stage: purchase", "stage: during", "stage: during", "is 'during'; allowed: after, before, purchase"),
+        ("[order_delivered,", "[any,", "[any,", "'any', which is allowed only in the entries of phases up to"),
+        ("[order_delivered,", "[Order,", "[Order,", "is 'Order'; allowed: small letters, digits and _"),
+        ("significance: 2", "significance: 2\n    wait: 5h", "wait: 5h", "rules[2].wait is there twice"),
+        ("significance: 2", "significance: high", "significance: high", "is 'high'; allowed: a whole number"),
+        ("version: 1", "version: [1]", "version: [1]", "version is a list; allowed: a number"),
+        ("language: nb", "language:", "language:", "language is empty; allowed: a text"),
+        ("zone: Europe/Oslo", "zone: Oslo", "zone: Oslo", "zone is 'Oslo'; allowed: an IANA time zone"),
+        ("conversion: [", "conversion: [page_viewed, ", "conversion:", "conversion[1] is 'page_viewed'; allowed:"),
+        ("    name: vurdering\n", "", "- id: vurdering", "phases[2]: name is missing"),
+        ("phases:", "quiet_hours: {start: 24:00, end: 8:00}\nphases:", "quiet", "allowed: a time of the day"),
+        ("phases:", "fases: 1\nphases:", "fases", "fases is not a key. Did you mean phases?"),
+        ("phases:", "phases: {a: [}\nx:", "phases: {a: [}", "not YAML"),
+        ("when: [product_viewed]", "when: []", "when: []", "rules[1].when is empty"),
+        ("journey_timeout: 30d", "journey_timeout: 30", "journey_timeout", "is '30'; allowed: numbers with units"),
+    ],
+)
+def test_an_error_names_file_line_key_value_and_what_is_allowed(old: str, new: str, at: str, complaint: str) -> None:
+    yaml = changed(old, new)
+    with pytest.raises(ModelError) as caught:
+        parse(yaml, "shop.yaml")
+    assert complaint in str(caught.value)
+    assert str(caught.value).startswith(f"shop.yaml:{line_of(at, yaml)}: ")
+
+
+def test_a_type_outside_the_table_is_allowed_but_warned_about() -> None:
+    warnings: list[str] = []
+    model = parse(changed("[order_delivered,", "[order_deliverd, fitting_room_booked,"), "shop.yaml", warnings.append)
+    assert "fitting_room_booked" in model.phases[3].enter[0].events
+    assert warnings == [
+        "shop.yaml: order_deliverd is not a canonical event type. Did you mean order_delivered?",
+        "shop.yaml: fitting_room_booked is not a canonical event type.",
+    ]
+
+
+def test_words_that_yaml_takes_for_something_else_stay_what_they_look_like() -> None:
+    yaml = changed("language: nb", "language: no").replace(
+        "phases:", "quiet_hours: {start: 22:00, end: 8:00}\nphases:", 1
+    )
+    model = parse(yaml, "shop.yaml")
+    assert model.language == "no"
+    assert model.quiet_hours is not None
+    assert (model.quiet_hours.start, model.quiet_hours.end) == (22 * 60, 8 * 60)
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("# nothing\n")
+    with pytest.raises(ModelError, match=r"empty.yaml:1: the file is empty"):
+        load(str(file))
+
+
+def test_a_model_that_is_neither_built_in_nor_a_file_is_named_with_the_nearest() -> None:
+    with pytest.raises(ModelError, match=r"'nettbutik-5' is neither .* Did you mean nettbutikk-5\?"):
+        load("nettbutik-5")
+
+
+def test_a_model_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(changed("id: nettbutikk-5", "id: min-butikk"), encoding="utf-8")
+    assert load(str(file)).id == "min-butikk"
+
+
+def test_a_model_that_waits_as_long_as_state_is_kept_is_refused() -> None:
+    with pytest.raises(ModelError, match="journey_timeout is 30d; it must be shorter than TRACKER_STATE_TTL"):
+        load_all(["nettbutikk-5"], 30 * DAY)
+
+
+def test_two_models_with_one_id_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "copy.yaml"
+    file.write_text(YAML, encoding="utf-8")
+    with pytest.raises(ModelError, match="two models have the id nettbutikk-5"):
+        load_all(["nettbutikk-5", str(file)], 400 * DAY)
+
+
+def test_the_drawing_shows_every_phase_what_leads_into_it_and_every_rule(model: Model) -> None:
+    drawn = text(diagram(model))
+    for part in ("bevissthet", "any other activity", "size_guide_viewed", "order number 2 or later", "cart_emptied"):
+        assert part in drawn
+    for rule in model.rules:
+        assert rule.reason in drawn
+    assert max(map(len, drawn.splitlines())) <= 110
+
+
+def test_the_svg_is_well_formed_stands_alone_and_says_the_same(model: Model) -> None:
+    document = svg(diagram(model))
+    root = ET.fromstring(document)
+    words = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
+    for phase in model.phases:
+        assert phase.name in words
+    assert "href" not in document
+    assert "<script" not in document
+
+
+def test_names_in_a_drawing_are_escaped(model: Model) -> None:
+    document = svg(diagram(parse(changed("gloss: awareness", "gloss: a < b & c"), "shop.yaml")))
+    assert "a &lt; b &amp; c" in document
+    ET.fromstring(document)
