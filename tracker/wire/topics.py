@@ -96,6 +96,11 @@ class Topics(msgspec.Struct, frozen=True):
         """Keeps the positions instead, on a broker without transactions: a group that never has members."""
         return f"{self.prefix}tracker-track-positions"
 
+    @property
+    def dead_letters_group(self) -> str:
+        """Keeps how far the dead letters have been sent again; it never has members either."""
+        return f"{self.prefix}tracker-dead-letters"
+
     def transactional_id(self, partition: int) -> str:
         """The stable id that fences the writers of one partition of `events`."""
         return f"{self.prefix}tracker-track-{partition}"
