@@ -251,7 +251,7 @@ class Fold:
             self.consent = event.consent.marketing
         if again:
             first = next(o for o in self.orders if o.order_id == event.order_id)
-            if first.value == 0 and not first.gone:
+            if first.value == 0 and not first.gone and self.worth(event):
                 first.value = self.worth(event)
                 first.currency = event.currency or first.currency
             return
