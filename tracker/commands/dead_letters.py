@@ -56,11 +56,18 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
     """
     from tracker.wiring import replay_dead_letters
 
-    sent = replay_dead_letters(settings, reason=reason)
+    done = replay_dead_letters(settings, reason=reason)
     if as_json:
-        print_json({"sent": sent})
-    else:
-        click.echo(f"{sent} records sent again.")
+        print_json(done._asdict())
+        return
+    click.echo(f"{done.sent} records sent again.")
+    for count, why in (
+        (done.too_large, "too large: the letters hold only their beginning; read them where they came from"),
+        (done.homeless, "the topic or partition they came from is gone"),
+        (done.foreign, "no letters of this tracker"),
+    ):
+        if count:
+            click.echo(f"{count} left alone: {why}.")
 
 
 def _origin(letter: DeadLetter) -> str:

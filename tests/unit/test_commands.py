@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tracker.cli import main
+from tracker.commands.journey import lines, view
+from tracker.domain.events import Event, Item
+from tracker.domain.model import FoldSettings
+from tracker.domain.state import new_state
+from tracker.domain.step import accept
+from tracker.domain.table import compile_table
+from tracker.errors import SettingError, Unavailable
+from tracker.journeys.loader import load
+
+T0 = 1_772_442_000_000
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("TRACKER_"):
+            monkeypatch.delenv(name)
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(main, args)
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
+    result = call("settings", "--session-gap", "5")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --session-gap is '5' (not a duration); allowed: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_flag_names_the_nearest() -> None:
+    result = call("worker", "--sesion-gap", "5m")
+    assert result.exit_code == 2
+    assert "--session-gap" in result.stderr
+
+
+@pytest.mark.parametrize(("error", "code"), [(Unavailable("broker x is away"), 1), (SettingError("wrong"), 2)])
+def test_an_error_of_the_tracker_is_one_line_without_a_traceback(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tracker.wiring.run_worker", fail)
+    result = call("worker")
+    assert (result.exit_code, result.stderr) == (code, f"Error: {error}\n")
+
+
+def test_the_worker_gets_its_settings_its_stage_and_its_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: list[Any] = []
+    monkeypatch.setattr("tracker.wiring.run_worker", lambda *args: got.extend(args))
+    monkeypatch.setenv("TRACKER_NAMESPACE", "acme.")
+    assert call("worker", "--only", "track", "--processes", "3", "--session-gap", "45m").exit_code == 0
+    settings, only, processes = got
+    assert (settings.namespace, settings.session_gap, only, processes) == ("acme.", 45 * 60_000, "track", 3)
+
+
+def test_settings_are_listed_for_people_scripts_and_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKER_REDIS_URL", "redis://:s3cret@redis:6379/0")
+    listed = json.loads(call("settings", "--json").stdout)
+    assert {"name", "value", "default", "meaning", "allowed"} == set(listed[0])
+    for args in ([], ["--json"], ["--markdown"]):
+        result = call("settings", *args)
+        assert result.exit_code == 0
+        assert "TRACKER_SESSION_GAP" in result.stdout
+        assert "s3cret" not in result.output
+
+
+def test_an_unknown_variable_is_a_warning_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKER_BROKER", "kafka:9092")
+    result = call("settings")
+    assert result.exit_code == 0
+    assert "Warning: TRACKER_BROKER is not a setting and is ignored. Did you mean TRACKER_BROKERS?" in result.stderr
+
+
+def test_models_are_listed_shown_checked_and_drawn(tmp_path: Path) -> None:
+    assert json.loads(call("models", "list", "--json").stdout)[0]["id"]
+    assert "nettbutikk-5" in call("models", "list").stdout
+    shown = tmp_path / "shop.yaml"
+    shown.write_text(call("models", "show", "nettbutikk-5").stdout, encoding="utf-8")
+    assert call("models", "validate", str(shown)).stdout.startswith("nettbutikk-5 version 1 is valid")
+    assert (
+        call("models", "show", str(shown), "--json").stdout == call("models", "show", "nettbutikk-5", "--json").stdout
+    )
+    assert "kjøp" in call("models", "draw", "nettbutikk-5").stdout
+    svg = tmp_path / "model.svg"
+    assert call("models", "draw", str(shown), "--svg", str(svg)).exit_code == 0
+    assert svg.read_text(encoding="utf-8").startswith("<svg")
+    assert call("models", "draw", str(shown), "--svg", str(tmp_path / "no" / "model.svg")).exit_code == 2
+
+
+def test_a_model_with_an_error_is_exit_code_2(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text("id: x\nfases: []\n", encoding="utf-8")
+    result = call("models", "validate", str(file))
+    assert result.exit_code == 2
+    assert f"Error: {file}:2: fases is not a key. Did you mean phases?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "ms"),
+    [("2026-03-02T09:00:00Z", T0), ("2026-03-02T10:00:00+01:00", T0), ("2026-03-02T09:00:00", T0), (str(T0), T0)],
+)
+def test_until_is_a_time_with_or_without_zone_or_milliseconds(
+    given: str, ms: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+
+    def run_replay(settings: object, files: object, speed: object, rebase: object, until: int, **_: object) -> None:
+        got.append(until)
+        raise SettingError("enough")
+
+    monkeypatch.setattr("tracker.wiring.run_replay", run_replay)
+    file = tmp_path / "events.jsonl"
+    file.touch()
+    call("replay", str(file), "--until", given)
+    assert got == [ms]
+    assert call("replay", str(file), "--until", "tomorrow").exit_code == 2
+
+
+def state_of(*events: Event) -> Any:
+    state = new_state("c:42")
+    table = compile_table(load("nettbutikk-5"), FoldSettings())
+    for event in events:
+        accept(state, event, table, T0 - 1, [])
+    return state
+
+
+def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    dress = Item("dress-12", name="Kjole", quantity=2, price=899.0)
+    state = state_of(
+        Event("e1", "product_viewed", T0, customer_id="42"),
+        Event("e2", "product_added", T0 + 1000, customer_id="42", items=[dress], currency="NOK"),
+    )
+    shown = view(state, load("nettbutikk-5"))
+    assert shown["journey"]["path"] == ["vurdering", "kjop"]
+    assert shown["journey"]["touchpoints_met"] == ["product_viewed", "product_added"]
+    assert shown["armed"]["reason"] == "cart_abandoned"
+    text = "\n".join(lines(shown))
+    assert "vurdering → kjop" in text
+    assert "2 × Kjole" in text
+    assert "cart_abandoned at 2026-03-02 13:00:01" in text
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: state if person == "c:42" else None)
+    assert json.loads(call("journey", "42", "--json").stdout)["person_id"] == "c:42"
+    assert "2 × Kjole" in call("journey", "c:42").stdout
+
+
+def test_an_order_is_shown_in_the_currency_s_own_unit() -> None:
+    state = state_of(
+        Event("e1", "order_completed", T0, customer_id="42", order_id="o1", value=500.0, currency="NOK"),
+    )
+    shown = view(state, load("nettbutikk-5"))
+    assert shown["revenue"] == {"NOK": 500.0}
+    assert shown["converted"][0]["order_id"] == "o1"
+    assert "500.00 NOK" in "\n".join(lines(shown))
+
+
+def test_somebody_never_seen_is_named_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda *_: None)
+    result = call("journey", "nobody")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: nothing is known about c:nobody or a:nobody")
+
+
+def test_help_does_not_load_the_clients_of_kafka_and_redis() -> None:
+    program = (
+        "import sys; import tracker.cli; "
+        "print([name for name in ('aiokafka', 'redis', 'faust', 'uvloop') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
