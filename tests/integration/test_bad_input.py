@@ -40,8 +40,8 @@ from tracker.wire.decode import decode_event, read_event
 
 @pytest.fixture
 async def bench(kafka: KafkaServer, namespace: str) -> AsyncIterator[Bench]:
-    async with producing(kafka) as producer:
-        bench = Bench(kafka, namespace, producer)
+    async with producing(kafka.bootstrap) as producer:
+        bench = Bench(kafka.bootstrap, namespace, producer)
         await prepare(bench)
         yield bench
 
