@@ -147,12 +147,13 @@ def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pyte
         Event("e1", "product_viewed", T0, customer_id="42"),
         Event("e2", "product_added", T0 + 1000, customer_id="42", items=[dress], currency="NOK"),
     )
-    shown = view(state, load("nettbutikk-5"))
+    model = load("nettbutikk-5")
+    shown = view(state, model)
     assert shown["journey"]["path"] == ["vurdering", "kjop"]
     assert shown["journey"]["touchpoints_met"] == ["product_viewed", "product_added"]
     assert shown["armed"]["reason"] == "cart_abandoned"
-    text = "\n".join(lines(shown))
-    assert "vurdering → kjop" in text
+    text = "\n".join(lines(shown, model))
+    assert "vurdering → kjøp" in text
     assert "2 × Kjole" in text
     assert "cart_abandoned at 2026-03-02 13:00:01" in text
     monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: state if person == "c:42" else None)
@@ -164,10 +165,11 @@ def test_an_order_is_shown_in_the_currency_s_own_unit() -> None:
     state = state_of(
         Event("e1", "order_completed", T0, customer_id="42", order_id="o1", value=500.0, currency="NOK"),
     )
-    shown = view(state, load("nettbutikk-5"))
+    model = load("nettbutikk-5")
+    shown = view(state, model)
     assert shown["revenue"] == {"NOK": 500.0}
     assert shown["converted"][0]["order_id"] == "o1"
-    assert "500.00 NOK" in "\n".join(lines(shown))
+    assert "500.00 NOK" in "\n".join(lines(shown, model))
 
 
 def test_somebody_never_seen_is_named_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,9 @@ def list_(settings: Settings, reason: str | None, limit: int, as_json: bool) -> 
     if as_json:
         print_json([_as_dict(letter) for letter in letters])
         return
+    if not letters:
+        click.echo("No dead letters.", err=True)
+        return
     print_table(
         ("reason", "from", "at", "detail", "begins"),
         [

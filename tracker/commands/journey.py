@@ -42,7 +42,7 @@ def journey(settings: Settings, person: str, as_json: bool) -> None:
             if as_json:
                 print_json(view(state, model))
             else:
-                click.echo("\n".join(lines(view(state, model))))
+                click.echo("\n".join(lines(view(state, model), model)))
             return
     raise TrackerError(f"nothing is known about {' or '.join(asked)}; ids are written as the shop sends them")
 
@@ -133,18 +133,18 @@ def _journey(journey: Journey, model: Model) -> dict[str, Any]:
     }
 
 
-def lines(shown: dict[str, Any]) -> list[str]:
-    """A view as text. Empty parts are left out."""
+def lines(shown: dict[str, Any], model: Model) -> list[str]:
+    """A view as text, phases by their names. Empty parts are left out."""
+    names = {phase.id: phase.name for phase in model.phases}
     also = f" (also {', '.join(f'a:{i}' for i in shown['anonymous_ids'])})" if shown["anonymous_ids"] else ""
     text = [f"{shown['person_id']}{also}"]
     if last := shown["last_event"]:
         text.append(f"  last seen    {time_text(last['ts'])}  {last['type']}")
     for journey in (*shown["converted"], *filter(None, [shown["journey"]])):
         state = f"order {journey['order_id']}" if journey["order_id"] else "under way"
-        text.append(
-            f"  journey {journey['number']:<4} {' → '.join(journey['path']) or 'no phase yet'}  "
-            f"({state}, last move {time_text(journey['moved_at'])})"
-        )
+        path = " → ".join(names[phase] for phase in journey["path"]) or "no phase yet"
+        moved = time_text(journey["moved_at"])
+        text.append(f"  journey {journey['number']:<4} {path}  ({state}, last move {moved})")
         if journey["touchpoints_met"]:
             text.append(f"               met {', '.join(journey['touchpoints_met'])}")
     if session := shown["session"]:

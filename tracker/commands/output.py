@@ -54,25 +54,26 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
-def replay_progress(label: str = "events sent") -> Iterator[Callable[[Sent], None]]:
+def replay_progress() -> Iterator[Callable[[Sent], None]]:
     """Two bars on stderr: events sent, and how far the tracker's own time has come. Nothing without a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, Rate(), TimeRemainingColumn(), console=console, transient=True) as progress:
-        sent = progress.add_task(label, total=None, rated=True)
-        folded = progress.add_task("journeys followed up to", total=None)
+        sent = progress.add_task("starting", total=None, rated=True)
+        followed = progress.add_task("", total=None, visible=False)
 
         def report(state: Sent) -> None:
-            progress.update(sent, total=state.total, completed=state.sent)
-            watermark = state.first if state.watermark is None else max(state.watermark, state.first)
+            progress.update(sent, description="events sent", total=state.total, completed=state.sent)
+            reached = min(max(state.watermark or state.first, state.first), state.end)
             progress.update(
-                folded,
+                followed,
+                description=f"followed up to {time_text(reached)[:10]}",
                 total=state.end - state.first,
-                completed=min(watermark, state.end) - state.first,
-                description=f"followed to {time_text(watermark)[:16]}"[5:] if state.watermark else "waiting",
+                completed=reached - state.first,
+                visible=True,
             )
 
         yield report
