@@ -112,11 +112,6 @@ class Settings:
     )
     batch_records: int = setting(Whole(1, 1_000_000), "5000", "The most records that one commit covers.")
     batch_deadlines: int = setting(Whole(1, 1_000_000), "2000", "The most deadlines that one commit covers.")
-    max_record_bytes: int = setting(
-        Whole(10_000, 100_000_000),
-        "1000000",
-        "The largest record the brokers take; a larger one goes to the dead letters as pointer and prefix.",
-    )
     state_cache: int = setting(
         Whole(0, 100_000_000), "20000", "Persons per partition whose state a worker keeps in memory; 0: none."
     )
