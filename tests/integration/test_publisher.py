@@ -290,7 +290,7 @@ async def test_an_offset_that_somebody_else_committed_stops_the_partition(transa
     async with consumer:
         consumer.assign([at])
         try:
-            for offset, metadata in ((7, ""), (7, ONE.encode())):
+            for offset, metadata in ((7, ""), (7, "words"), (7, ONE.encode())):
                 await consumer.commit({at: OffsetAndMetadata(offset, metadata)})
                 await publisher.open()
                 with pytest.raises(Irreconcilable, match="has offset 7"):

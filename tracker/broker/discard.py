@@ -19,13 +19,16 @@ _ROUNDS = 5
 
 
 async def discard(producer: AIOKafkaProducer, *, patience: float = 3.0) -> None:
-    """Stop a producer: politely for `patience` seconds, then by cancelling its tasks. Never raises."""
+    """Stop a producer: politely for `patience` seconds, then by cancelling its tasks. Raises nothing of its own."""
     try:
         async with asyncio.timeout(patience):
             await producer.stop()
     except FAILURES:
         await _terminate(producer)
-    _look_away(producer)
+    finally:
+        for task in _tasks(producer):  # where there are any, we were cancelled ourselves
+            task.cancel()
+        _look_away(producer)
 
 
 async def _terminate(producer: AIOKafkaProducer) -> None:

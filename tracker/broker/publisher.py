@@ -48,14 +48,18 @@ class KafkaPublisher(ABC):
     """What both publishers share: one producer for one partition, replaced after any error."""
 
     exactly_once: bool
+    _hint = ""
 
     def __init__(self, brokers: str, topics: Topics, partition: int) -> None:
         self._brokers = brokers
         self._topics = topics
         self._partition = partition
+        self._group = topics.track_group if self.exactly_once else topics.position_group
         self._where = f"{topics.events}/{partition} on {brokers}"
         self._producer: AIOKafkaProducer | None = None
-        self._broken: list[AIOKafkaProducer] = []
+        # A producer is in here while it does something, and stays after a cancellation, which leaves no time to be
+        # polite: the next `open`, here or elsewhere, ends its transaction.
+        self._doubtful: list[AIOKafkaProducer] = []
         # A broker answers a commit before readers of offsets see it, so what this producer published counts.
         self._published: Position | None = None
 
@@ -63,15 +67,14 @@ class KafkaPublisher(ABC):
         """Start a new producer in place of any older one. Raises `Unavailable`."""
         await self.close()
         producer = self._make()
+        self._doubtful.append(producer)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 await producer.start()
         except FAILURES as error:
-            await discard(producer, patience=_PATIENCE)
+            await self._discard(producer)
             raise Unavailable(f"the producer of {self._where} did not start: {error!r}. {self._hint}") from error
-        except BaseException:
-            self._broken.append(producer)
-            raise
+        self._doubtful.remove(producer)
         self._producer = producer
 
     async def committed(self) -> Position | None:
@@ -93,7 +96,8 @@ class KafkaPublisher(ABC):
         if len(metadata.encode()) > _METADATA_BYTES:
             raise PartitionError(f"{self._where}: the position {metadata:.99}… exceeds {_METADATA_BYTES} bytes")
         batches = pack(producer, records)
-        self._producer = None  # until this has gone well
+        self._producer = None
+        self._doubtful.append(producer)
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 await self._deliver(producer, batches, position.offset, metadata)
@@ -101,44 +105,52 @@ class KafkaPublisher(ABC):
             fenced = isinstance(error, ProducerFenced | InvalidProducerEpoch)
             if not fenced and not isinstance(error, TimeoutError):
                 await self._undo(producer)
-            await discard(producer, patience=_PATIENCE)
+            await self._discard(producer)
             what = f"{len(records)} outputs of {self._where}, up to {metadata}"
             if fenced:
                 raise Fenced(f"{what}, were refused: another worker owns the partition ({error!r})") from error
             raise Unavailable(f"{what}, could not be published: {error!r}. {self._hint}") from error
-        except BaseException:
-            # Cancelled, so there is no time to be polite: the next `open`, here or elsewhere, ends the transaction.
-            self._broken.append(producer)
-            raise
+        self._doubtful.remove(producer)
         self._producer, self._published = producer, position
 
     async def close(self) -> None:
         """Release the producer; never raises."""
-        if self._producer is not None:
-            self._broken.append(self._producer)
-            self._producer = None
-        self._published = None
-        while self._broken:
-            await discard(self._broken.pop())
+        producer, self._producer, self._published = self._producer, None, None
+        if producer is not None:
+            await discard(producer)
+        for producer in list(self._doubtful):
+            await self._discard(producer)
+
+    async def _discard(self, producer: AIOKafkaProducer) -> None:
+        await discard(producer, patience=_PATIENCE)
+        self._doubtful.remove(producer)
 
     def _opened(self) -> AIOKafkaProducer:
         if self._producer is None:
             raise PartitionError(f"the publisher of {self._where} is not open: it was never opened, or has failed")
         return self._producer
 
-    _hint = ""
+    def _offsets(self, producer: AIOKafkaProducer) -> Offsets:
+        return Offsets(producer.client, self._group, self._topics.events, self._partition)
+
+    def _position(self, offset: int, metadata: str) -> Position:
+        if not metadata and not self.exactly_once:
+            return Position(offset)
+        try:
+            position = decode_position(metadata)
+        except msgspec.DecodeError:
+            position = None
+        if position is None or position.offset != offset:
+            raise Irreconcilable(
+                f"group {self._group} has offset {offset} of {self._where} with metadata {metadata!r:.99}, which is "
+                "no position of that offset. Something other than the tracker has committed it: stop that, then set "
+                "the group's offset and metadata to the tracker's position in Redis"
+            )
+        return position
 
     @abstractmethod
     def _make(self) -> AIOKafkaProducer:
         """A producer, not yet started."""
-
-    @abstractmethod
-    def _offsets(self, producer: AIOKafkaProducer) -> Offsets:
-        """Where the position is committed."""
-
-    @abstractmethod
-    def _position(self, offset: int, metadata: str) -> Position:
-        """The position that was committed so."""
 
     @abstractmethod
     async def _deliver(self, producer: AIOKafkaProducer, batches: Sequence[Batch], offset: int, metadata: str) -> None:
@@ -170,27 +182,11 @@ class TransactionalPublisher(KafkaPublisher):
             max_request_size=REQUEST_BYTES,
         )
 
-    def _offsets(self, producer: AIOKafkaProducer) -> Offsets:
-        return Offsets(producer.client, self._topics.track_group, self._topics.events, self._partition)
-
-    def _position(self, offset: int, metadata: str) -> Position:
-        try:
-            position = decode_position(metadata)
-        except msgspec.DecodeError:
-            position = None
-        if position is None or position.offset != offset:
-            raise Irreconcilable(
-                f"group {self._topics.track_group} has offset {offset} of {self._where} with metadata "
-                f"{metadata!r:.99}, which is no position of that offset. Something other than the tracker has "
-                "committed it: stop that, then set the group's offset and metadata to the tracker's position in Redis"
-            )
-        return position
-
     async def _deliver(self, producer: AIOKafkaProducer, batches: Sequence[Batch], offset: int, metadata: str) -> None:
         await producer.begin_transaction()
         sent = await send(producer, batches)
         at = {TopicPartition(self._topics.events, self._partition): OffsetAndMetadata(offset, metadata)}
-        offsets = producer.send_offsets_to_transaction(at, self._topics.track_group)
+        offsets = producer.send_offsets_to_transaction(at, self._group)
         # Every future, before the commit: aiokafka commits although a batch has failed.
         results = await asyncio.gather(offsets, *sent, return_exceptions=True)
         _raise_worst(results)
@@ -225,12 +221,6 @@ class PlainPublisher(KafkaPublisher):
             max_batch_size=BATCH_BYTES,
             max_request_size=REQUEST_BYTES,
         )
-
-    def _offsets(self, producer: AIOKafkaProducer) -> Offsets:
-        return Offsets(producer.client, self._topics.position_group, self._topics.events, self._partition)
-
-    def _position(self, offset: int, metadata: str) -> Position:
-        return decode_position(metadata) if metadata else Position(offset)
 
     async def _deliver(self, producer: AIOKafkaProducer, batches: Sequence[Batch], offset: int, metadata: str) -> None:
         _raise_worst(await asyncio.gather(*await send(producer, batches), return_exceptions=True))
