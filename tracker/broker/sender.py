@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from tracker.broker.batches import pack, send
+from tracker.broker.batches import Batch, pack, send
 from tracker.broker.kafka import FAILURES, discard, make_producer
 from tracker.errors import Unavailable
 from tracker.stream.ports import OutRecord
@@ -28,6 +30,7 @@ class Sender:
         self._idempotent = idempotent
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
+        self._turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def append(self, records: Sequence[OutRecord]) -> None:
         """Append all records, those of a partition in the order given; returns when every one is acknowledged.
@@ -40,7 +43,7 @@ class Sender:
             batch.close()  # goes out at once: there is nothing to linger for
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
-                answers = await asyncio.gather(*await send(producer, batches), return_exceptions=True)
+                answers = await asyncio.gather(*await self._submit(producer, batches), return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):
                     raise answer
@@ -49,6 +52,17 @@ class Sender:
                 self._producer = None
                 await discard(producer)
             raise Unavailable(f"{self._brokers} did not acknowledge {len(records)} records: {error!r}") from error
+
+    async def _submit(self, producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[asyncio.Future[Any]]:
+        """Hand batches over, one caller at a time for each partition: aiokafka lets callers that wait for the same
+        partition overtake each other, and counts the waiting of the one that lost several times over."""
+        futures: list[asyncio.Future[Any]] = []
+        for batch in batches:
+            async with self._turns[batch[:2]]:
+                (future,) = await send(producer, [batch])
+            future.add_done_callback(_heard)
+            futures.append(future)
+        return futures
 
     async def close(self) -> None:
         """Release the producer; never raises."""
@@ -70,3 +84,9 @@ class Sender:
                     raise
                 self._producer = producer
             return self._producer
+
+
+def _heard(future: asyncio.Future[Any]) -> None:
+    """Nobody may be left to hear how a batch ended, where one after it was not even taken."""
+    if not future.cancelled():
+        future.exception()

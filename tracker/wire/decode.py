@@ -34,6 +34,8 @@ REASONS: tuple[str, ...] = (
     "list_too_long",
     "no_identity",
     "bad_control",
+    "missing_key",
+    "unexpected",
 )
 """Why a record can be refused: stable words for headers, metrics and `tracker dead-letters --reason`."""
 

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import pytest
+
+from tracker.metrics import Tally
+from tracker.stream.canonical import FUTURE_MS, OVERHEAD, Canonical
+from tracker.stream.ports import OutRecord
+from tracker.stream.sources import EventSource, WallSource
+from tracker.wire.control import Merge, Progress, control_headers, control_kind, decode_control, encode_control
+from tracker.wire.decode import decode_event
+from tracker.wire.topics import Topics
+
+TOPICS = Topics("", ("shop.clicks",))
+NOW = 1_700_000_000_000
+
+
+class Raw(NamedTuple):
+    """A record as aiokafka hands it over."""
+
+    value: bytes | None
+    offset: int = 0
+    timestamp: int = NOW
+    timestamp_type: int = 1
+    headers: tuple[tuple[str, bytes], ...] = ()
+    key: bytes | None = None
+    topic: str = "shop.clicks"
+    partition: int = 1
+
+
+def event(ts: int = NOW, **more: Any) -> bytes:
+    return json.dumps({"event_id": "e", "type": "page_viewed", "ts": ts, "anonymous_id": "v"} | more).encode()
+
+
+def canonical(*, wall: bool = True, record_bytes: int = 1_000_000) -> Canonical:
+    counts = {TOPICS.events: 4, TOPICS.dead_letters: 1}
+    return Canonical(TOPICS, counts, Tally(), record_bytes, wall=wall)
+
+
+def taken(*records: Raw, now: int = NOW, wall: bool = True) -> tuple[list[OutRecord], int | None]:
+    """(what is appended, the mark that it gives the source)."""
+    source = WallSource(0) if wall else EventSource()
+    out, _ = canonical(wall=wall).take(records, source, now)
+    return out, source.acknowledge()
+
+
+def test_an_event_five_minutes_past_its_record_is_kept_and_one_a_millisecond_later_is_replaced() -> None:
+    (at,), mark = taken(Raw(event(NOW + FUTURE_MS)))
+    assert (decode_event(at.value).ts, decode_event(at.value).flags) == (NOW + FUTURE_MS, None)
+    (past,), _ = taken(Raw(event(NOW + FUTURE_MS + 1)))
+    assert (decode_event(past.value).ts, decode_event(past.value).flags) == (NOW, ["ts_in_future"])
+    assert mark == NOW, "time is at the broker's clock at most"
+
+
+def test_a_merge_carries_the_time_that_the_event_was_given() -> None:
+    out, _ = taken(Raw(event(NOW + FUTURE_MS + 1, customer_id="c")))
+    assert decode_control("merge", out[1].value) == Merge("c:c", NOW)
+
+
+def test_where_producers_set_the_time_the_wall_clock_at_reading_bounds_it() -> None:
+    ahead = Raw(event(NOW + 86_400_000), timestamp=NOW + 86_400_000, timestamp_type=0)
+    (record,), mark = taken(ahead)
+    assert (decode_event(record.value).ts, mark) == (NOW, NOW)
+
+
+@pytest.mark.parametrize("timestamp", [-1, 0, 17])
+def test_a_record_without_a_time_of_its_own_counts_as_read_now(timestamp: int) -> None:
+    (record,), mark = taken(Raw(event(NOW - 5), timestamp=timestamp, timestamp_type=0))
+    assert (decode_event(record.value).ts, mark) == (NOW - 5, NOW - 5)
+
+
+def test_under_the_event_clock_no_time_is_too_far_ahead_and_only_markers_count() -> None:
+    later = NOW + 10 * 365 * 86_400_000
+    marker = Raw(encode_control(Progress(later)), offset=9, headers=tuple(control_headers(Progress(0))))
+    source = EventSource()
+    out, offset = canonical(wall=False).take([Raw(event(later)), marker], source, NOW)
+    assert decode_event(out[0].value).ts == later
+    assert (len(out), offset, source.acknowledge()) == (1, 9, later)
+
+
+def test_a_pair_of_ids_is_told_once_per_partition_and_only_of_real_ids() -> None:
+    maker, source = canonical(), WallSource(0)
+    pairs: list[dict[str, Any]] = [
+        {"customer_id": "c1"},
+        {"customer_id": "c1"},
+        {"customer_id": "c2"},
+        {"customer_id": "guest"},
+        {"customer_id": "c1", "anonymous_id": "null"},
+        {"customer_id": "c1", "anonymous_id": None},
+    ]
+    out = [record for pair in pairs for record in maker.take([Raw(event(**pair))], source, NOW)[0]]
+    merges = [record for record in out if control_kind(record.headers) == "merge"]
+    assert [decode_control("merge", record.value) for record in merges] == [Merge("c:c1", NOW), Merge("c:c2", NOW)]
+    assert {record.key for record in merges} == {b"a:v"}
+    assert len(out) == len(pairs) + 2
+
+
+def test_the_least_recently_seen_pair_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.stream.canonical.MERGES_REMEMBERED", 2)
+    maker = canonical()
+    told = []
+    for customer in ("c1", "c2", "c1", "c3", "c1", "c2"):
+        out, _ = maker.take([Raw(event(customer_id=customer))], WallSource(0), NOW)
+        told.append(len(out) - 1)
+    assert told == [1, 1, 0, 1, 0, 1]
+
+
+def test_an_event_larger_than_the_broker_takes_becomes_a_letter() -> None:
+    maker = canonical(record_bytes=OVERHEAD + 300)
+    (small,), _ = maker.take([Raw(event())], WallSource(0), NOW)
+    assert small.topic == TOPICS.events
+    (letter,), _ = maker.take([Raw(event(url="u" * 300))], WallSource(0), NOW)
+    assert (letter.topic, dict(letter.headers)["reason"]) == (TOPICS.dead_letters, b"too_large")
+
+
+def test_what_nobody_thought_of_is_that_records_fault_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(value: bytes | None) -> Any:
+        raise OverflowError(value)
+
+    monkeypatch.setattr("tracker.stream.canonical.read_event", broken)
+    (letter,), mark = taken(Raw(event()))
+    assert (letter.topic, dict(letter.headers)["reason"]) == (TOPICS.dead_letters, b"unexpected")
+    assert mark is None
+
+
+def test_flags_are_ours_to_set() -> None:
+    (record,), _ = taken(Raw(event(flags=["ts_in_future"])))
+    assert decode_event(record.value).flags is None
