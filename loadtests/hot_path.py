@@ -1,6 +1,6 @@
 """How much of the machine the hot path leaves: events per CPU-second of the worker against a reader that only decodes.
 
-python -m loadtests.hot_path [--events 400000] [--repeat 3] [--announce] [--profile] [--json]
+python -m loadtests.hot_path [--events 400000] [--repeat 3] [--finish] [--announce] [--profile] [--json]
 
 In one run, on a real Kafka and Redis, alternating: (a) `loadtests.reader`, (b) the whole `track` worker as in
 production (`tracker worker --only track --processes 1`, exactly-once publishing) on a log that is already there,
@@ -27,15 +27,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from loadtests.workload import Sent, end_of, events, fill_log
 from tests.services import KafkaServer, RedisServer
+from tracker.broker.kafka import connected
+from tracker.broker.offsets import Offsets
 from tracker.broker.topics import ensure_topics
 from tracker.wire.position import decode_position
 from tracker.wire.topics import Topics
@@ -83,7 +85,9 @@ def servers() -> Iterator[Servers]:
         yield Servers(kafka.bootstrap, store.url, kafka.pid)
 
 
-async def prepare(where: Servers, workload: Sequence[Sent], *, announce: bool) -> tuple[Topics, list[int]]:
+async def prepare(
+    where: Servers, workload: Sequence[Sent], *, end: int, announce: bool
+) -> tuple[Topics, list[int]]:
     """A namespace of its own with the log in it; the offsets at which the log ends."""
     topics = Topics(f"load{secrets.token_hex(3)}.", RAW)
     await ensure_topics(
@@ -94,7 +98,7 @@ async def prepare(where: Servers, workload: Sequence[Sent], *, announce: bool) -
         events_retention=DAY,
         outputs_retention=DAY,
     )
-    return topics, await fill_log(where.brokers, topics, workload, PARTITIONS, announce=announce)
+    return topics, await fill_log(where.brokers, topics, workload, PARTITIONS, end=end, announce=announce)
 
 
 def measure_reader(where: Servers, topics: Topics, count: int) -> Measured:
@@ -106,7 +110,7 @@ def measure_reader(where: Servers, topics: Topics, count: int) -> Measured:
 
 
 async def measure_worker(
-    where: Servers, topics: Topics, count: int, ends: Sequence[int], profile: Path | None = None
+    where: Servers, topics: Topics, count: int, ends: Sequence[int], end: int, profile: Path | None = None
 ) -> Measured:
     """(b), in a process of its own, started and stopped as in production."""
     environment = {
@@ -119,8 +123,8 @@ async def measure_worker(
         "TRACKER_METRICS_PORT": "0",
         "TRACKER_LOG_LEVEL": "info",
     }
-    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
-    command = [sys.executable, *profiler, "-m", "tracker", "worker", "--only", "track", "--processes", "1"]
+    program = ["loadtests.profiled", str(profile)] if profile else ["tracker"]
+    command = [sys.executable, "-m", *program, "worker", "--only", "track", "--processes", "1"]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         process = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs in this loop yet
             command, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -130,7 +134,7 @@ async def measure_worker(
             cpu, wall = cpu_of(process.pid), time.perf_counter()
             redis_before = redis_cpu(where)
             broker_before = cpu_of(where.broker_pid) if where.broker_pid else 0.0
-            await wait_for_commits(where, topics, ends, end_of(count), process, log.name)
+            await wait_for_commits(where, topics, ends, end, process, log.name)
             cpu, wall = cpu_of(process.pid) - cpu, time.perf_counter() - wall
             redis_after = redis_cpu(where)
             broker_after = cpu_of(where.broker_pid) if where.broker_pid else 0.0
@@ -166,32 +170,25 @@ async def wait_for_commits(
     log: str,
 ) -> None:
     """Until C of every partition lies past the log's end with the last watermark in force."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=where.brokers)
-    await admin.start()
-    wanted = [TopicPartition(topics.events, partition) for partition in range(PARTITIONS)]
-    reached = False
-
-    async def look() -> None:
-        nonlocal reached
-        found = await admin.list_consumer_group_offsets(topics.track_group, partitions=wanted)
-        positions = [
-            decode_position(found[tp].metadata) if found.get(tp) and found[tp].metadata else None
-            for tp in wanted
-        ]
-        reached = all(
-            position is not None and position.offset >= end and position.watermark >= watermark
-            for position, end in zip(positions, ends, strict=True)
-        )
-
-    try:
-        deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
+    async with connected(where.brokers) as client:
+        offsets = [Offsets(client, topics.track_group, topics.events, number) for number in range(PARTITIONS)]
+        reached = False
         while not reached:
             if process.poll() is not None or time.monotonic() > deadline:
                 await _until(lambda: False, process, log, pause=0)
             await asyncio.sleep(0.1)
-            await look()
-    finally:
-        await admin.close()
+            positions = [
+                decode_position(committed.metadata) if committed and committed.metadata else None
+                for committed in [await offset.read() for offset in offsets]
+            ]
+            reached = all(
+                position is not None
+                and position.offset >= end
+                and position.watermark >= watermark
+                and position.due is None  # else it stands within the deadlines that the watermark made due
+                for position, end in zip(positions, ends, strict=True)
+            )
 
 
 async def count_outputs(where: Servers, topics: Topics) -> int:
@@ -236,19 +233,32 @@ def spread(values: Sequence[float], unit: str = ",.0f") -> str:
     return f"{statistics.median(values):{unit}} [{min(values):{unit}}-{max(values):{unit}}]"
 
 
-def print_profile(path: Path, lines: int = 45) -> None:
-    """The top of the profile by time in the function itself, then the tracker's own functions."""
-    for title, pattern in (("everything", "."), ("the tracker's own", "tracker/")):
-        print(f"\nprofile: {title}, by own time (the profiler makes everything slower, small functions most)")
-        stats = pstats.Stats(str(path))
-        total = sum(entry[2] for entry in stats.stats.values())  # type: ignore[attr-defined]
-        rows = [
-            (own, cumulative, calls, f"{re.sub(r'.*/site-packages/', '', file)}:{line}({name})")
-            for (file, line, name), (_, calls, own, cumulative, _) in stats.stats.items()  # type: ignore[attr-defined]
-            if pattern == "." or pattern in file
-        ]
-        for own, cumulative, calls, name in sorted(rows, reverse=True)[:lines]:
-            print(f"{own:8.2f} s {own / total:6.1%}  cum {cumulative:8.2f} s  {calls:>10,} x  {name[-90:]}")
+def print_profile(path: Path, lines: int = 40) -> None:
+    """What takes the time itself, and through which of the tracker's own functions it is spent."""
+    stats: dict[Any, Any] = pstats.Stats(str(path)).stats  # type: ignore[attr-defined]
+    total = sum(entry[2] for entry in stats.values())
+    rows = [
+        (
+            own,
+            cumulative,
+            calls,
+            f"{re.sub(r'.*/(site-packages|python3[.][0-9]+)/', '', file)}:{line}({name})",
+        )
+        for (file, line, name), (_, calls, own, cumulative, _) in stats.items()
+    ]
+    for title, place, part in (
+        ("everything, by own time", 0, ""),
+        ("the tracker's own, by time spent within", 1, "tracker/"),
+    ):
+        print(f"\n{title} (the profiler slows everything, small functions most)")
+        for row in sorted((row for row in rows if part in row[3]), key=itemgetter(place), reverse=True)[
+            :lines
+        ]:
+            own, cumulative, calls, name = row
+            print(
+                f"{own:7.2f} s {own / total:6.1%}  within {cumulative:7.2f} s {cumulative / total:6.1%}"
+                f"  {calls:>10,} x  {name[-70:]}"
+            )
 
 
 async def main() -> None:
@@ -258,6 +268,11 @@ async def main() -> None:
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument(
+        "--finish",
+        action="store_true",
+        help="let a day pass at the end: every session and drop-off comes out",
+    )
+    parser.add_argument(
         "--announce", action="store_true", help="time advances while the log is read, as it does live"
     )
     parser.add_argument(
@@ -266,6 +281,7 @@ async def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     workload = list(events(chosen.events))
+    end = end_of(chosen.events, finish=chosen.finish)
     size = sum(len(sent.value) for sent in workload) / len(workload)
     people = len({sent.person for sent in workload})
     note = print if not chosen.json else (lambda *_, **__: None)
@@ -277,17 +293,17 @@ async def main() -> None:
     workers: list[Measured] = []
     with servers() as where:
         if chosen.profile:
-            topics, ends = await prepare(where, workload, announce=chosen.announce)
+            topics, ends = await prepare(where, workload, end=end, announce=chosen.announce)
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "worker.prof"
-                await measure_worker(where, topics, chosen.events, ends, path)
+                await measure_worker(where, topics, chosen.events, ends, end, path)
                 print_profile(path)
             return
         for _ in range(chosen.repeat):
-            topics, ends = await prepare(where, workload, announce=chosen.announce)
+            topics, ends = await prepare(where, workload, end=end, announce=chosen.announce)
             readers.append(await asyncio.to_thread(measure_reader, where, topics, chosen.events))
             note(f"reader  {readers[-1].rate:>9,.0f} events/CPU-s", flush=True)
-            workers.append(await measure_worker(where, topics, chosen.events, ends))
+            workers.append(await measure_worker(where, topics, chosen.events, ends, end))
             done = workers[-1]
             note(
                 f"worker  {done.rate:>9,.0f} events/CPU-s  CPU {done.cpu:.2f} s  wall {done.wall:.2f} s  outputs "
@@ -300,6 +316,7 @@ async def main() -> None:
             "events": chosen.events,
             "bytes": size,
             "customers": people,
+            "finish": chosen.finish,
             "announce": chosen.announce,
             "reader": [one._asdict() | {"rate": one.rate} for one in readers],
             "worker": [one._asdict() | {"rate": one.rate} for one in workers],

@@ -3,8 +3,6 @@
 52,000 customers at 400,000 events (60,000 possible, a few much busier than the others), 10 ms of event time apart.
 The same seed gives the same events. The log holds a `watermark` record for all sources per minute of event time in
 every partition, and no `config`: that is the worker's to write.
-
-The last minute of the log moves time on by a day, so that every session and drop-off of the workload comes out.
 """
 
 from __future__ import annotations
@@ -74,15 +72,17 @@ def events(count: int, seed: int = 1) -> Iterator[Sent]:
         yield Sent(event.ts, f"c:{customer}", encode_event(event))
 
 
-def end_of(count: int) -> int:
-    """The time of the last watermark, in ms: a day after the last event."""
-    return START + count * STEP + DAY
+def end_of(count: int, *, finish: bool) -> int:
+    """The time of the last watermark, in ms: right after the last event, or (`finish`) a day later, by which every
+    session and drop-off of the workload is out."""
+    return START + count * STEP + (DAY if finish else 0)
 
 
 async def fill_log(
-    brokers: str, topics: Topics, workload: Sequence[Sent], partitions: int, *, announce: bool
+    brokers: str, topics: Topics, workload: Sequence[Sent], partitions: int, *, end: int, announce: bool
 ) -> list[int]:
-    """Write the workload to the log; answers the offset after the last record of every partition.
+    """Write the workload to the log, with a last watermark of `end` (ms); answers the offset after the last record
+    of every partition.
 
     `announce` also writes the `passed` records that track would have appended by then, so that time advances while
     the log is read, as it does live; without it the worker has to find out at the end of the log, as after a long
@@ -100,13 +100,13 @@ async def fill_log(
                 key = person.encode()
                 records.append(OutRecord(topics.events, partition_of(key, partitions), key, value, (), ts))
             await _write(producer, records, ends)
-        await _write(
-            producer, _marks(topics, sources, end_of(len(workload)), partitions, announce=announce), ends
-        )
+        await _write(producer, _marks(topics, sources, end, partitions, announce=announce), ends)
     return ends
 
 
-async def fill_raw(brokers: str, topics: Topics, workload: Sequence[Sent], partitions: int) -> list[int]:
+async def fill_raw(
+    brokers: str, topics: Topics, workload: Sequence[Sent], partitions: int, *, end: int
+) -> list[int]:
     """Write the workload to the first raw topic as a shop would, and the markers of a replay to all of them;
     answers the offset after the last record of every partition of the first."""
     first = topics.raw_topics[0]
@@ -122,7 +122,7 @@ async def fill_raw(brokers: str, topics: Topics, workload: Sequence[Sent], parti
                 key = person.encode()
                 records.append(OutRecord(first, partition_of(key, partitions), key, value, (), ts))
             await _write(producer, records, ends)
-        await _write(producer, _progress(topics, end_of(len(workload)), partitions), ends)
+        await _write(producer, _progress(topics, end, partitions), ends)
     return ends
 
 
