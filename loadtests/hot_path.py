@@ -85,9 +85,7 @@ def servers() -> Iterator[Servers]:
         yield Servers(kafka.bootstrap, store.url, kafka.pid)
 
 
-async def prepare(
-    where: Servers, workload: Sequence[Sent], *, end: int, announce: bool
-) -> tuple[Topics, list[int]]:
+async def prepare(where: Servers, workload: Sequence[Sent], *, end: int, announce: bool) -> tuple[Topics, list[int]]:
     """A namespace of its own with the log in it; the offsets at which the log ends."""
     topics = Topics(f"load{secrets.token_hex(3)}.", RAW)
     await ensure_topics(
@@ -153,9 +151,7 @@ async def _until(done: Any, process: subprocess.Popen[bytes], log: str, pause: f
     deadline = time.monotonic() + PATIENCE
     while not done():
         if process.poll() is not None or time.monotonic() > deadline:
-            state = (
-                f"ended with {process.returncode}" if process.poll() is not None else "is not done in time"
-            )
+            state = f"ended with {process.returncode}" if process.poll() is not None else "is not done in time"
             said = await asyncio.to_thread(Path(log).read_text, "utf-8", "replace")
             raise SystemExit(f"the worker {state}:\n{said[-4000:]}")
         await asyncio.sleep(pause)
@@ -201,9 +197,7 @@ async def count_outputs(where: Servers, topics: Topics) -> int:
     )
     await consumer.start()
     try:
-        parts = [
-            TopicPartition(topic, partition) for topic in topics.outputs for partition in range(PARTITIONS)
-        ]
+        parts = [TopicPartition(topic, partition) for topic in topics.outputs for partition in range(PARTITIONS)]
         consumer.assign(parts)
         await consumer.seek_to_beginning(*parts)
         ends = await consumer.end_offsets(parts)
@@ -251,9 +245,7 @@ def print_profile(path: Path, lines: int = 40) -> None:
         ("the tracker's own, by time spent within", 1, "tracker/"),
     ):
         print(f"\n{title} (the profiler slows everything, small functions most)")
-        for row in sorted((row for row in rows if part in row[3]), key=itemgetter(place), reverse=True)[
-            :lines
-        ]:
+        for row in sorted((row for row in rows if part in row[3]), key=itemgetter(place), reverse=True)[:lines]:
             own, cumulative, calls, name = row
             print(
                 f"{own:7.2f} s {own / total:6.1%}  within {cumulative:7.2f} s {cumulative / total:6.1%}"
@@ -262,9 +254,7 @@ def print_profile(path: Path, lines: int = 40) -> None:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument(
@@ -272,12 +262,8 @@ async def main() -> None:
         action="store_true",
         help="let a day pass at the end: every session and drop-off comes out",
     )
-    parser.add_argument(
-        "--announce", action="store_true", help="time advances while the log is read, as it does live"
-    )
-    parser.add_argument(
-        "--profile", action="store_true", help="one run under cProfile instead of the measurement"
-    )
+    parser.add_argument("--announce", action="store_true", help="time advances while the log is read, as it does live")
+    parser.add_argument("--profile", action="store_true", help="one run under cProfile instead of the measurement")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     workload = list(events(chosen.events))

@@ -104,9 +104,7 @@ async def fill_log(
     return ends
 
 
-async def fill_raw(
-    brokers: str, topics: Topics, workload: Sequence[Sent], partitions: int, *, end: int
-) -> list[int]:
+async def fill_raw(brokers: str, topics: Topics, workload: Sequence[Sent], partitions: int, *, end: int) -> list[int]:
     """Write the workload to the first raw topic as a shop would, and the markers of a replay to all of them;
     answers the offset after the last record of every partition of the first."""
     first = topics.raw_topics[0]
@@ -126,9 +124,7 @@ async def fill_raw(
     return ends
 
 
-def _marks(
-    topics: Topics, sources: Sequence[str], ts: int, partitions: int, *, announce: bool
-) -> list[OutRecord]:
+def _marks(topics: Topics, sources: Sequence[str], ts: int, partitions: int, *, announce: bool) -> list[OutRecord]:
     said: list[WatermarkMarks | Passed] = [WatermarkMarks(dict.fromkeys(sources, ts))]
     if announce:
         said.append(Passed(dict.fromkeys(range(partitions), (ts, ts))))

@@ -34,9 +34,7 @@ def write_events(path: Path, events: Iterable[Event]) -> Path:
 class Pipeline:
     """One tracker in a namespace of its own, under the event clock, on the given servers; logs go to `folder`."""
 
-    def __init__(
-        self, kafka: KafkaServer, redis_server: RedisServer, namespace: str, folder: Path, **env: str
-    ) -> None:
+    def __init__(self, kafka: KafkaServer, redis_server: RedisServer, namespace: str, folder: Path, **env: str) -> None:
         self.prefix = namespace
         self.folder = folder
         self._brokers = kafka.bootstrap
@@ -57,9 +55,7 @@ class Pipeline:
         done = subprocess.run(
             [*COMMAND, *arguments], env=self.env, capture_output=True, text=True, timeout=timeout, check=False
         )
-        assert done.returncode == 0, (
-            f"tracker {' '.join(arguments)}: {done.stdout}{done.stderr}\n{self.worker_log()}"
-        )
+        assert done.returncode == 0, f"tracker {' '.join(arguments)}: {done.stdout}{done.stderr}\n{self.worker_log()}"
         return done.stdout
 
     @contextlib.contextmanager

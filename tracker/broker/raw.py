@@ -38,9 +38,7 @@ class RawWriter:
             await self._producer.start()
         except FAILURES as error:
             await discard(self._producer)
-            raise Unavailable(
-                f"brokers {self._brokers}: no producer for the raw topics: {error!r}"
-            ) from error
+            raise Unavailable(f"brokers {self._brokers}: no producer for the raw topics: {error!r}") from error
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -177,9 +177,7 @@ class Visitor:
             )
             cart = f"{self.name}-cart-{self.orders}"
             self.happen("product_added", 25, items=[item], cart_id=cart, currency="NOK")
-            self.cart = [
-                line for line in self.cart if (line.product_id, line.sku) != (item.product_id, item.sku)
-            ]
+            self.cart = [line for line in self.cart if (line.product_id, line.sku) != (item.product_id, item.sku)]
             self.cart.append(item)
         elif random.random() < 0.05:
             self.happen("wishlist_added", 10, items=bare)

@@ -166,9 +166,7 @@ def _head(summary: Summary, run: Run) -> RenderableType:
         ("Delivery in force: ", "dim"),
         promise,
     )
-    return Panel(
-        text, title=f"The customer journey, {summary.model}", title_align="left", border_style="cyan"
-    )
+    return Panel(text, title=f"The customer journey, {summary.model}", title_align="left", border_style="cyan")
 
 
 def _phases(summary: Summary) -> RenderableType:
@@ -222,9 +220,7 @@ def _money_table(summary: Summary) -> RenderableType:
     table.add_column()
     table.add_row("bought", _amounts(summary.revenue), f"{summary.orders:,} orders")
     table.add_row("left in carts", _amounts(summary.dropped_value), f"{summary.carts_left:,} carts")
-    table.add_row(
-        "won back", _amounts(summary.recovered_value), f"{sum(summary.recovered.values()):,} orders"
-    )
+    table.add_row("won back", _amounts(summary.recovered_value), f"{sum(summary.recovered.values()):,} orders")
     return table
 
 

@@ -57,9 +57,9 @@ def _count_transition(move: Transition, zone: str, counts: Counts) -> None:
         counts[f"in:{model}:{goal}"] += 1
     if goal is not None and goal != origin and direction != "back":
         counts[f"entered:{model}:{goal}:{day}"] += 1
-    if direction == "converted" or direction == "merged":
+    if direction in {"converted", "merged"}:
         counts[f"{direction}:{model}:{day}"] += 1
-    elif direction == "left" or direction == "back":
+    elif direction in {"left", "back"}:
         counts[f"{direction}:{model}:{origin}:{day}"] += 1
 
 

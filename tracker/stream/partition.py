@@ -254,7 +254,7 @@ class PartitionFold:
             self.position = Position(offset, watermark, due, state.facts.person)
             if out:
                 self._say(out, offset)
-        if horizon is not None:
+        if horizon is not None and horizon[0] <= watermark:
             self.position = Position(offset, watermark, horizon[0], horizon[1].decode())
             return False
         self.position = Position(offset, watermark)

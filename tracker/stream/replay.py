@@ -106,8 +106,7 @@ async def replay(
     if until is not None:
         if until < recording.last:
             raise SettingError(
-                f"--until {_text(until)} lies before the last event, {_text(recording.last)}; allowed: "
-                f"later than that"
+                f"--until {_text(until)} lies before the last event, {_text(recording.last)}; allowed: later than that"
             )
         end = max(end, until)
     sender = _Sender(recording, log, progress, end, report, patience, marks=clock == "event")
@@ -144,9 +143,7 @@ def _shift(
                 "TRACKER_CLOCK=event"
             )
         if speed not in (None, 1.0):
-            raise SettingError(
-                f"--speed {speed:g}: under TRACKER_CLOCK=wall a replay runs in real time; allowed: 1"
-            )
+            raise SettingError(f"--speed {speed:g}: under TRACKER_CLOCK=wall a replay runs in real time; allowed: 1")
         return now() - first
     if watermark is None or first >= watermark:
         return 0
@@ -275,6 +272,4 @@ class _Sender:
 
 
 def _text(ms: int | None) -> str:
-    return (
-        "nothing yet" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
-    )
+    return "nothing yet" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

@@ -23,9 +23,13 @@ import uvloop
 from faust.app.base import BootStrategy
 from faust.worker import Worker
 
+from tracker.domain.events import KNOWN_TYPES
+from tracker.errors import SettingError
+from tracker.metrics import Metrics, serve
+from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
 from tracker.stream.tracker import Track
-from tracker.wiring import Parts
+from tracker.wiring.parts import Parts
 
 log = logging.getLogger("tracker.worker")
 
@@ -168,3 +172,22 @@ def supervise(command: Sequence[str], processes: int) -> int:
 def own_command() -> list[str]:
     """This very command line, to be run by copies of this process."""
     return [sys.executable, "-m", "tracker", *sys.argv[1:]]
+
+
+def run_worker(settings: Settings, only: str | None, processes: int) -> None:
+    """`tracker worker`: blocks until it is told to stop."""
+    if settings.reads_direct_events:
+        raise SettingError(
+            "TRACKER_RAW_TOPICS is empty or TRACKER_DIRECT is on: events written straight to journey.events are not "
+            "followed yet; allowed: raw topics, and TRACKER_DIRECT=off"
+        )
+    number = os.environ.get("TRACKER_PROCESS")
+    if processes > 1 and number is None:
+        raise SystemExit(supervise(own_command(), processes))
+    metrics = Metrics(KNOWN_TYPES)
+    server = serve(metrics, settings.metrics_host, settings.metrics_port, int(number or 0))
+    try:
+        work(lambda: Parts(settings, metrics), only, settings.log_level)
+    finally:
+        if server is not None:
+            server.close()

@@ -1,0 +1,18 @@
+"""The composition root: the only place that builds things. Commands call the `run_…` functions."""
+
+from tracker.wiring.demonstration import map_counters, run_demo
+from tracker.wiring.parts import table_of
+from tracker.wiring.reading import list_dead_letters, replay_dead_letters, show_journey
+from tracker.wiring.replaying import run_replay
+from tracker.wiring.worker import run_worker
+
+__all__ = [
+    "list_dead_letters",
+    "map_counters",
+    "replay_dead_letters",
+    "run_demo",
+    "run_replay",
+    "run_worker",
+    "show_journey",
+    "table_of",
+]

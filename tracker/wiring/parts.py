@@ -1,0 +1,215 @@
+"""Builds the parts: store, stages, publishers, and what they need to know of broker and models."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import uvloop
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tracker.broker.batches import BATCH_BYTES
+from tracker.broker.kafka import FAILURES, detect, make_consumer, partitions_of
+from tracker.broker.publisher import make_publisher
+from tracker.broker.sender import Sender
+from tracker.domain.model import FoldSettings
+from tracker.domain.table import Table, compile_table
+from tracker.errors import Irreconcilable, SettingError, Unavailable
+from tracker.journeys.loader import from_text, load_all, to_text
+from tracker.metrics import Metrics
+from tracker.settings import Settings
+from tracker.store.redis import RedisStore
+from tracker.stream.ingest import Ingest
+from tracker.stream.track import FOLD_VERSION, Limits, TrackContext
+from tracker.stream.tracker import Track
+from tracker.wire.control import Config, Control, control_kind, decode_control, source_name
+from tracker.wire.decode import decode_canonical
+from tracker.wire.encode import OutputEncoder
+from tracker.wire.topics import Topics
+
+T = TypeVar("T")
+
+
+def topics_of(settings: Settings) -> Topics:
+    """The names on the broker."""
+    return Topics(settings.namespace, settings.raw_topics)
+
+
+def store_of(settings: Settings) -> RedisStore:
+    """The store."""
+    return RedisStore(settings.redis_url, topics_of(settings).prefix)
+
+
+def config_of(settings: Settings, sources: Sequence[str]) -> Config:
+    """What this worker would have the log say about the fold; `sources` are the raw partitions."""
+    models = load_all(settings.model, settings.state_ttl)
+    if len(models) != 1:
+        raise SettingError(
+            f"TRACKER_MODEL is {','.join(settings.model)}: one model is followed at a time; allowed: one id or path"
+        )
+    fold = FoldSettings(
+        session_gap=settings.session_gap,
+        session_cap=settings.session_cap,
+        out_of_orderness=settings.out_of_orderness,
+        allowed_lateness=settings.allowed_lateness,
+        state_ttl=settings.state_ttl,
+        consent_default=settings.consent_default == "allow",
+    )
+    return Config(tuple(map(to_text, models)), fold, FOLD_VERSION, tuple(sources))
+
+
+def table_of(config: Config) -> Table:
+    """The compiled table of a config in the log."""
+    return compile_table(from_text(config.models[0]), config.fold)
+
+
+def check_change(before: Config, after: Config) -> None:
+    """Journeys under way are kept by the place of their phase in the model: a model with other phases or rules
+    cannot take them over."""
+    old, new = from_text(before.models[0]), from_text(after.models[0])
+    for name, was, now in (
+        ("phases", [phase.id for phase in old.phases], [phase.id for phase in new.phases]),
+        ("rules", [rule.reason for rule in old.rules], [rule.reason for rule in new.rules]),
+    ):
+        if was != now:
+            raise Irreconcilable(
+                f"TRACKER_MODEL: model {new.id} has the {name} {', '.join(now)}, but journeys are under way with "
+                f"{', '.join(was)} (model {old.id}). Ways out: keep {name} and their order (their settings may "
+                "change), or use another TRACKER_NAMESPACE"
+            )
+    if before.fold_version > after.fold_version:
+        raise Irreconcilable(
+            f"the log was folded by version {before.fold_version} of the fold, this tracker has {after.fold_version}: "
+            "use the newer release"
+        )
+
+
+class Parts:
+    """What a worker is made of, opened one after the other and closed in reverse."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.topics = topics_of(settings)
+        self.exactly_once = False
+        self.warnings: list[str] = []
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Ask broker and store whether they will do. Raises `SettingError`, `Unavailable`."""
+        settings, topics = self.settings, self.topics
+        self.counts = await topic_counts(settings)
+        self.partitions = self.counts[topics.events]
+        self.exactly_once = await delivery_of(settings)
+        self.store = store_of(settings)
+        self._stack.push_async_callback(self.store.close)
+        self.warnings = await self.store.check()
+        self.sender = Sender(settings.brokers_text, idempotent=self.exactly_once)
+        self._stack.push_async_callback(self.sender.close)
+
+    def ingest(self) -> Ingest:
+        """The ingest stage."""
+        brokers, topics = self.settings.brokers_text, self.topics
+        consumer = make_consumer(brokers, topics.ingest_group)
+        return Ingest(consumer, self.sender.append, topics, self.counts, self.settings, self.metrics)
+
+    def track(self) -> Track:
+        """The track stage."""
+        settings, topics = self.settings, self.topics
+        sources = [
+            source_name(topic, partition) for topic in topics.raw_topics for partition in range(self.counts[topic])
+        ]
+        consumer = make_consumer(settings.brokers_text, topics.track_group)
+        context = TrackContext(
+            store=self.store,
+            topics=topics,
+            partitions=self.partitions,
+            config=config_of(settings, sources),
+            compile=table_of,
+            encoder=OutputEncoder(topics, self.partitions),
+            decode=decode_canonical,
+            metrics=self.metrics,
+            limits=Limits(settings.batch_deadlines, settings.state_cache, BATCH_BYTES),
+            append=self.sender.append,
+            first_config=lambda partition: first_config(settings, topics, partition),
+            log_start=lambda partition: log_start(consumer, topics, partition),
+            check_change=check_change,
+        )
+        return Track(
+            consumer,
+            context,
+            lambda partition: make_publisher(settings.brokers_text, topics, partition, exactly_once=self.exactly_once),
+            batch=settings.batch_records,
+        )
+
+    async def close(self) -> None:
+        """Release everything."""
+        await self._stack.aclose()
+
+
+async def topic_counts(settings: Settings) -> dict[str, int]:
+    """The partitions of every topic that a worker needs; raises `SettingError` for those that are missing."""
+    topics = topics_of(settings)
+    counts = await partitions_of(settings.brokers_text, *topics.raw_topics, *topics.produced)
+    missing = [topic for topic, count in counts.items() if not count]
+    if missing:
+        raise SettingError(
+            f"these topics are missing on {settings.brokers_text}: {', '.join(missing)}; `tracker topics` makes them"
+        )
+    unequal = [topic for topic in topics.outputs if counts[topic] != counts[topics.events]]
+    if unequal:
+        raise SettingError(
+            f"{unequal[0]} has {counts[unequal[0]]} partitions, {topics.events} has {counts[topics.events]}: allowed "
+            "is the same number, because an output goes to the partition of its source"
+        )
+    return counts
+
+
+async def delivery_of(settings: Settings) -> bool:
+    """Whether outputs are published exactly once; raises `SettingError` where that is asked for and impossible."""
+    if settings.delivery == "at_least_once":
+        return False
+    possible = await detect(settings.brokers_text)
+    if settings.delivery == "exactly_once" and not possible:
+        raise SettingError(
+            f"TRACKER_DELIVERY is exactly_once, but the broker at {settings.brokers_text} has no transactions; "
+            "allowed there: auto or at_least_once"
+        )
+    return possible
+
+
+async def log_start(consumer: AIOKafkaConsumer, topics: Topics, partition: int) -> int:
+    """The first offset of a partition of the log."""
+    tp = TopicPartition(topics.events, partition)
+    try:
+        return int((await consumer.beginning_offsets([tp]))[tp])
+    except FAILURES as error:
+        raise Unavailable(f"the beginning of {topics.events}/{partition} is not known: {error!r}") from error
+
+
+async def first_config(settings: Settings, topics: Topics, partition: int) -> Config | None:
+    """The first config record of a partition of the log, which applies from its start."""
+    tp = TopicPartition(topics.events, partition)
+    consumer = make_consumer(settings.brokers_text, topics.track_group, group_id=None)
+    try:
+        await consumer.start()
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        while True:
+            polled = await consumer.getmany(tp, timeout_ms=2_000)
+            for record in polled.get(tp, ()):
+                if control_kind(record.headers) == "config":
+                    found: Control = decode_control("config", record.value)
+                    return found if isinstance(found, Config) else None
+            if not polled and await consumer.position(tp) >= (consumer.highwater(tp) or 0):
+                return None
+    except FAILURES as error:
+        raise Unavailable(f"the first config of {topics.events}/{partition} was not found: {error!r}") from error
+    finally:
+        await consumer.stop()
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine on the fast event loop."""
+    return uvloop.run(main)

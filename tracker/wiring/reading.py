@@ -1,0 +1,81 @@
+"""`tracker journey` and `tracker dead-letters`: what is in the store and in the dead-letter topic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tracker.broker.kafka import connected, make_consumer, partitions_of
+from tracker.broker.offsets import Offsets
+from tracker.broker.sender import Sender
+from tracker.domain.state import State, decode_state
+from tracker.errors import SettingError
+from tracker.settings import Settings
+from tracker.stream.deadletters import DeadLetters
+from tracker.stream.deadletters import Replayed as DeadLettersReplayed
+from tracker.wire.deadletters import DeadLetter
+from tracker.wiring.parts import delivery_of, run, store_of, topics_of
+
+
+def show_journey(settings: Settings, person: str) -> State | None:
+    """`tracker journey`: a person's state, None for somebody never seen."""
+
+    async def find() -> State | None:
+        topics = topics_of(settings)
+        partitions = (await partitions_of(settings.brokers_text, topics.events))[topics.events]
+        if not partitions:
+            raise SettingError(
+                f"topic {topics.events} is missing on {settings.brokers_text}; `tracker topics` makes it, and "
+                "TRACKER_NAMESPACE goes in front of its name"
+            )
+        store = store_of(settings)
+        try:
+            found = await store.find(person, partitions)
+        finally:
+            await store.close()
+        return decode_state(found.state) if found is not None else None
+
+    return run(find())
+
+
+@asynccontextmanager
+async def dead_letters_of(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """The dead-letter topic, to list or to send again."""
+    topics, brokers = topics_of(settings), settings.brokers_text
+    exactly_once = await delivery_of(settings)
+    sender = Sender(brokers, idempotent=exactly_once)
+
+    async def partitions(topic: str) -> int:
+        return (await partitions_of(brokers, topic))[topic]
+
+    async with connected(brokers) as client:
+        try:
+            yield DeadLetters(
+                topics,
+                lambda: make_consumer(brokers, topics.track_group, group_id=None),
+                sender.append,
+                lambda partition: Offsets(client, topics.dead_letters_group, topics.dead_letters, partition),
+                partitions,
+            )
+        finally:
+            await sender.close()
+
+
+def list_dead_letters(settings: Settings, reason: str | None, limit: int) -> list[DeadLetter]:
+    """`tracker dead-letters list`: the newest `limit` letters, oldest first."""
+
+    async def newest() -> list[DeadLetter]:
+        async with dead_letters_of(settings) as letters:
+            return await letters.newest(limit, reason)
+
+    return run(newest())
+
+
+def replay_dead_letters(settings: Settings, reason: str | None) -> DeadLettersReplayed:
+    """`tracker dead-letters replay`: send them to where they came from, each once."""
+
+    async def again() -> DeadLettersReplayed:
+        async with dead_letters_of(settings) as letters:
+            return await letters.replay(reason)
+
+    return run(again())

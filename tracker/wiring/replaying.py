@@ -1,0 +1,112 @@
+"""`tracker replay`: a recording through the running pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aiokafka import AIOKafkaClient
+
+from tracker.broker.kafka import FAILURES, connected
+from tracker.broker.offsets import Offsets
+from tracker.broker.raw import RawWriter
+from tracker.errors import Unavailable
+from tracker.journeys.loader import load_all
+from tracker.settings import Settings
+from tracker.stream.recording import Recording, read_recording
+from tracker.stream.replay import Replayed, Sent, replay
+from tracker.wire.position import NEVER, decode_position
+from tracker.wiring.parts import delivery_of, run, store_of, topic_counts, topics_of
+
+Report = Callable[[Sent], None]
+
+
+def longest_wait(settings: Settings) -> int:
+    """After how many ms without another event every drop-off and session of a recording is out."""
+    models = load_all(settings.model, settings.state_ttl)
+    return max(rule.wait for model in models for rule in model.rules) + settings.session_gap
+
+
+class Progress:
+    """How far the tracker is: the least watermark over the positions that the broker holds."""
+
+    def __init__(self, settings: Settings, partitions: int, client: AIOKafkaClient, *, exactly_once: bool) -> None:
+        self._store = store_of(settings)
+        self._partitions = partitions
+        topics = topics_of(settings)
+        group = topics.track_group if exactly_once else topics.position_group
+        self._offsets = [Offsets(client, group, topics.events, partition) for partition in range(partitions)]
+
+    async def watermark(self) -> int | None:
+        """In ms; None while a partition has none. Raises `Unavailable`."""
+        marks = [await self._one(partition) for partition in range(self._partitions)]
+        least = min(marks, default=NEVER)
+        return least if least > NEVER else None
+
+    async def _one(self, partition: int) -> int:
+        try:
+            committed = await self._offsets[partition].read()
+        except FAILURES as error:
+            raise Unavailable(f"the broker did not say how far the tracker is: {error!r}") from error
+        if committed is None:
+            return NEVER
+        if committed.metadata:
+            return decode_position(committed.metadata).watermark
+        # A broker that drops the metadata (the embedded one): the store knows the watermark of that offset.
+        row = await self._store.row(partition)
+        if row is None or committed.offset < row.position.offset or row.position.due is not None:
+            return NEVER
+        return row.position.watermark
+
+    async def close(self) -> None:
+        """Release the store."""
+        await self._store.close()
+
+
+async def replay_recording(
+    settings: Settings,
+    recording: Recording,
+    *,
+    speed: float | None = None,
+    rebase: bool = False,
+    until: int | None = None,
+    report: Report = lambda _: None,
+) -> Replayed:
+    """Send a recording through the pipeline; see `tracker.stream.replay`."""
+    counts = await topic_counts(settings)
+    topics = topics_of(settings)
+    exactly_once = await delivery_of(settings)
+    async with (
+        connected(settings.brokers_text) as client,
+        RawWriter(settings.brokers_text, topics.raw_topics, idempotent=exactly_once) as writer,
+    ):
+        progress = Progress(settings, counts[topics.events], client, exactly_once=exactly_once)
+        try:
+            return await replay(
+                recording,
+                writer,
+                progress.watermark,
+                clock="wall" if settings.clock == "wall" else "event",
+                longest_wait=longest_wait(settings),
+                until=until,
+                speed=speed,
+                rebase=rebase,
+                report=report,
+            )
+        finally:
+            await progress.close()
+
+
+def run_replay(
+    settings: Settings,
+    files: Sequence[Path],
+    speed: float | None,
+    rebase: bool,
+    until: int | None,
+    *,
+    skip_bad: bool = False,
+    report: Report = lambda _: None,
+) -> Replayed:
+    """`tracker replay`: blocks until the tracker has published all of it."""
+    recording = read_recording(files, skip_bad=skip_bad)
+    return run(replay_recording(settings, recording, speed=speed, rebase=rebase, until=until, report=report))
