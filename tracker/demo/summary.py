@@ -18,7 +18,7 @@ from tracker.domain.model import Model
 
 UNIT = 10_000
 """Money counters are in 1/10000 of the currency's unit."""
-BAR = 26
+BAR = 16
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -67,6 +67,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     simulated: int
     stories: Sequence[str]
+    """What each of the built-in stories tells, in a few words."""
     seconds: float
     exactly_once: bool
     environment: Mapping[str, str]
@@ -161,8 +162,8 @@ def _head(summary: Summary, run: Run) -> RenderableType:
         f" of {summary.people:,} people, {summary.sessions:,} visits, in ",
         (f"{run.seconds:.1f} s", "bold"),
         f" ({run.events / max(run.seconds, 0.001):,.0f} a second)\n",
-        f"{run.simulated:,} of the events are simulated visitors (segment `simulated`); the others tell the stories of "
-        f"{_listed(run.stories)}.\n",
+        f"{run.simulated:,} of the events are simulated visitors (segment `simulated`). Among them, these stories:\n",
+        *(f"  · {story}\n" for story in run.stories),
         ("Delivery in force: ", "dim"),
         promise,
     )
@@ -175,8 +176,8 @@ def _phases(summary: Summary) -> RenderableType:
     table.add_column("entered", justify="right")
     table.add_column("", min_width=BAR)
     table.add_column("of all", justify="right")
-    table.add_column("in it now", justify="right")
-    table.add_column("went back", justify="right")
+    table.add_column("now", justify="right")
+    table.add_column("back", justify="right")
     most = max((phase.entered for phase in summary.phases), default=0)
     for phase in summary.phases:
         name = Text.assemble(
@@ -198,7 +199,7 @@ def _dropoffs(summary: Summary) -> RenderableType:
     table.add_column("reason")
     table.add_column("drop-offs", justify="right")
     table.add_column("", min_width=BAR)
-    table.add_column("came back and bought", justify="right")
+    table.add_column("bought later", justify="right")
     table.add_column("taken back", justify="right")
     most = max(summary.dropped_off.values(), default=0)
     for reason, count in summary.dropped_off.items():
