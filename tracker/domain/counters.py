@@ -22,7 +22,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from tracker.domain.orders import MONEY
-from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, SessionClosed, Transition, Withheld
+from tracker.domain.outputs import DropOff, Merged, Output, Sales, SessionClosed, Transition, Withheld
 
 Counts = defaultdict[str, int]
 
@@ -44,8 +44,10 @@ def count(output: Output, zone: str, counts: Counts) -> None:
         counts[f"revenue:{output.currency}"] += output.revenue
     elif isinstance(output, Withheld):
         counts[f"withheld:{output.why}"] += 1
-    elif isinstance(output, AbsorbState):
+    elif isinstance(output, Merged):
         counts["people"] -= 1
+        for phase, at in output.entries:
+            counts[f"entered:{output.model}:{phase}:{day_of(at // QUARTER, zone)}"] -= 1
 
 
 def _count_transition(move: Transition, zone: str, counts: Counts) -> None:

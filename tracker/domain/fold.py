@@ -171,6 +171,7 @@ def blocks_from(facts: Facts, table: Table, watermark: int) -> int:
 
 def fire_deadlines(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
     """Do everything that is due at `at` (the next deadline): session end, then drop-offs, then leaving."""
+    facts.fired = at
     session = facts.session
     if session is not None and session.last + table.gap <= at:
         sessions.close(facts, table, out)

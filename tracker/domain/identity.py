@@ -49,6 +49,11 @@ def leave_merged(state: State, ts: int, table: Table) -> list[Happening]:
     return out
 
 
+def is_empty(facts: Facts, said: Said) -> bool:
+    """Whether there is nothing to take over."""
+    return not (facts.last_id or facts.order_ids or said.dropoffs or said.sessions or facts.anonymous_ids)
+
+
 def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Facts:
     """The customer's older facts with those of the anonymous person: commutes with orders and with other merges."""
     anonymous = other.person[2:] if other.person.startswith("a:") else None
@@ -174,7 +179,7 @@ def _join_journeys(own: Facts, other: Facts, table: Table, out: list[Happening])
         own.journeys += 1
         number = own.journeys
         mine = own.journey = msgspec.structs.replace(
-            theirs, id=journeys.journey_id(own.person, table, number), number=number, path=[]
+            theirs, id=journeys.journey_id(own.person, table, number), number=number, path=[], entries=[]
         )
     else:
         mine.met |= theirs.met
@@ -186,9 +191,12 @@ def _join_journeys(own: Facts, other: Facts, table: Table, out: list[Happening])
 
 def _gain(own: Facts, mine: Journey, theirs: Journey, table: Table, out: list[Happening]) -> None:
     """Phases that only the anonymous journey had entered are published `backfilled`; the furthest is current."""
+    entered = dict(theirs.entries)
     for phase in sorted(set(theirs.path) - set(mine.path)):
         current = mine.path[-1] if mine.path else -1
-        out.append(journeys.backfilled(own, mine, phase, theirs.moved_at, table, moves=phase > current))
+        at = entered.get(phase, theirs.moved_at)
+        out.append(journeys.backfilled(own, mine, phase, at, table, moves=phase > current))
+        mine.entries = [*mine.entries, (phase, at)]
         mine.path = sorted([*mine.path, phase])
         mine.moved_at = max(mine.moved_at, theirs.moved_at)
 

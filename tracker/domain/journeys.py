@@ -69,6 +69,7 @@ def move(
         path.pop()
     elif current != phase:
         path.append(phase)
+        journey.entries.append((phase, event.ts))
     out.append(_transition(facts, journey, table, current, phase, direction, event.ts, event, session_id))
     journey.moved_at = event.ts
 
@@ -105,6 +106,7 @@ def convert(
     journey = facts.journey or open_journey(facts, event, table)
     move(facts, journey, table.purchase, "converted", event, table, out, session_id)
     journey.order_id = order.id
+    journey.entries = []
     order.journey = journey.id
     facts.journey = None
     facts.ordered_last = True

@@ -149,6 +149,14 @@ class Bound(msgspec.Struct):
     name: str
 
 
+class Merged(msgspec.Struct):
+    """An anonymous person went into a customer and leaves the map's counters, with the phases (id, at) that their
+    journey before purchase had entered."""
+
+    model: str
+    entries: list[tuple[str, int]]
+
+
 class Forward(msgspec.Struct):
     """An event that belongs to somebody in (perhaps) another partition: back into the log under their id."""
 
@@ -186,4 +194,4 @@ class Sales(msgspec.Struct):
 Happening = Transition | SessionClosed | Fired | Ordered | Sales
 """What the fold reports; `said` turns it into outputs by what was said before."""
 
-Output = Transition | DropOff | SessionClosed | Withheld | Sales | Bound | Forward | AbsorbState | LateEvent
+Output = Transition | DropOff | SessionClosed | Withheld | Sales | Merged | Bound | Forward | AbsorbState | LateEvent

@@ -24,12 +24,12 @@ from tracker.domain.table import Table
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def say(state: State, happenings: list[Happening], table: Table, out: list[Output], again: bool) -> None:
-    """Turn what the fold reports into outputs. `again`: recent events were folded once more, so much of it was
-    said already and some of it may correct what was said."""
+def say(state: State, happenings: list[Happening], table: Table, out: list[Output]) -> None:
+    """Turn what the fold reports into outputs. Where recent events were folded once more, much of it was said
+    already, and some of it may correct what was said."""
     for happening in happenings:
         if isinstance(happening, Transition):
-            _say_transition(state, happening, table, out, again)
+            _say_transition(state, happening, table, out)
         elif isinstance(happening, SessionClosed):
             _say_session(state, happening, out)
         elif isinstance(happening, Fired):
@@ -43,14 +43,18 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
                 out.append(happening)
 
 
-def _say_transition(state: State, move: Transition, table: Table, out: list[Output], again: bool) -> None:
+def _say_transition(state: State, move: Transition, table: Table, out: list[Output]) -> None:
     said = state.said
+    if move.direction == "left":
+        if said.left == move.journey_id:
+            return
+        said.left = move.journey_id
     if move.session_id is not None and all(known.id != move.session_id for known in said.sessions):
         session = state.facts.session
         start = session.start if session is not None and session.id == move.session_id else move.at
         said.sessions.append(SaidSession(move.session_id, start))
     key = (move.at, move.journey_id, move.event_id or move.direction, move.to_phase or "")
-    if again:
+    if said.moves:
         if key in said.moves:
             return
         latest = max((known for known in said.moves if known[1] == move.journey_id), default=None)
@@ -136,32 +140,33 @@ def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
 
 def _say_order(said: Said, ordered: Ordered, table: Table, out: list[Output]) -> None:
     mark = short_hash(ordered.order_id)
-    if mark in said.orders:
-        return
-    said.orders += mark
-    end_dropoffs(said, ordered, table, out)
+    known = mark in said.orders
+    if not known:
+        said.orders += mark
+    end_dropoffs(said, ordered, table, out, cancels=not known)
 
 
-def end_dropoffs(said: Said, ordered: Ordered, table: Table, out: list[Output]) -> None:
+def end_dropoffs(said: Said, ordered: Ordered, table: Table, out: list[Output], cancels: bool = True) -> None:
     """End what this order ends among the drop-offs that were said: cancel what should never have been sent,
-    recover the latest of the others (once per order); earlier ones end with it, silently."""
+    recover the latest of the others (once per order); earlier ones end with it, silently. An order that is folded
+    again `cancels` nothing: no drop-off said since was armed when it came."""
     recovered = any(d.ended == "recovered" and d.ended_by == ordered.order_id for d in said.dropoffs)
     candidates: list[SaidDropOff] = []
     for dropoff in said.dropoffs:
         if dropoff.ended is not None:
             continue
         end = ended_by(dropoff, ordered, table)
-        if end == "cancelled":
+        if end == "cancelled" and cancels:
             dropoff.ended = "cancelled"
             dropoff.ended_by = ordered.order_id
             out.append(_end(dropoff, "cancelled", ordered, dropoff.value, dropoff.currency))
         elif end == "recovered":
             candidates.append(dropoff)
-    if candidates and not recovered:
-        latest = max(candidates, key=lambda dropoff: (dropoff.detected_at, dropoff.id))
-        for dropoff in candidates:
-            dropoff.ended = "recovered" if dropoff is latest else "passed_over"
-            dropoff.ended_by = ordered.order_id
+    latest = max(candidates, key=lambda dropoff: (dropoff.detected_at, dropoff.id), default=None)
+    for dropoff in candidates:
+        dropoff.ended = "recovered" if dropoff is latest and not recovered else "passed_over"
+        dropoff.ended_by = ordered.order_id
+    if latest is not None and not recovered:
         out.append(_end(latest, "recovered", ordered, ordered.value, ordered.currency))
 
 

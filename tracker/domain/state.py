@@ -6,6 +6,8 @@ the recent events) and the recent events themselves. At rest only facts and sayi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from tracker.domain.events import Campaign, Item
@@ -56,6 +58,8 @@ class Journey(msgspec.Struct, array_like=True):
     segments: list[str] = []
     channels: list[str] = []
     order_id: str | None = None
+    entries: list[tuple[int, int]] = []
+    """(phase, at) of every phase entered before the purchase."""
 
 
 class Armed(msgspec.Struct, array_like=True):
@@ -95,6 +99,8 @@ class Facts(msgspec.Struct, array_like=True):
     anonymous_ids: list[str] = []
     last: int = -(1 << 62)
     last_id: str = ""
+    fired: int = -(1 << 62)
+    """The latest deadline that has fired; an event before it is out of order, whatever came last."""
     active_at: int = -(1 << 62)
     active_id: str = ""
     active_type: str = ""
@@ -165,6 +171,8 @@ class Said(msgspec.Struct, array_like=True):
     """Transitions of recent events: (at, journey id, event id or direction, phase entered or "")."""
     entered: dict[str, list[str]] = {}
     """Journey id -> phases said to have been entered by recent events."""
+    left: str | None = None
+    """The journey last said to have been left; a late event may revive it, but it leaves in words only once."""
     sessions: list[SaidSession] = []
     orders: bytes = b""
     """8 bytes per recent order whose effect on drop-offs was said."""
@@ -178,13 +186,16 @@ class State(msgspec.Struct, array_like=True):
     facts: Facts
     said: Said
     base: bytes | None = None
-    """Encoded facts before the first event of `tail`; None while there is no tail."""
+    """Encoded facts before the first recent event or deadline; None while there is none."""
     base_ts: int = -(1 << 62)
-    tail: list[bytes] = []
-    """Recent folded events, encoded, in fold order."""
+    tail: bytes = b""
+    """Recent folded events in fold order, each with its length in four bytes before it: one piece of memory, since
+    it is written with every change and read only when an event comes late."""
+    tail_count: int = 0
     mid: bytes | None = None
-    """Encoded facts after the first `mid_count` events of `tail`: the next base."""
+    """Encoded facts after the first `mid_count` events, `mid_at` bytes, of `tail`: the next base."""
     mid_count: int = 0
+    mid_at: int = 0
     mid_ts: int = 0
     ids: bytes = b""
     """8 bytes for each recent event id."""
@@ -213,6 +224,20 @@ _facts_decoder = msgspec.msgpack.Decoder(Facts)
 _buffer = bytearray(65_536)
 decode_state = _state_decoder.decode
 decode_facts = _facts_decoder.decode
+
+
+def framed(raw: bytes) -> bytes:
+    """An encoded event as it lies in `State.tail`."""
+    return len(raw).to_bytes(4, "big") + raw
+
+
+def unframed(tail: bytes) -> Iterator[bytes]:
+    """The encoded events in a tail."""
+    at = 0
+    while at < len(tail):
+        begin = at + 4
+        at = begin + int.from_bytes(tail[at:begin], "big")
+        yield tail[begin:at]
 
 
 def encode_state(state: State | Facts) -> bytes:

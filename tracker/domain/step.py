@@ -19,7 +19,7 @@ from tracker.domain import identity, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import FAR, blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
-from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output
+from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Merged, Output
 from tracker.domain.said import say
 from tracker.domain.state import (
     MAX_TAIL,
@@ -29,7 +29,9 @@ from tracker.domain.state import (
     State,
     decode_facts,
     encode_facts,
+    framed,
     new_state,
+    unframed,
 )
 from tracker.domain.table import Table
 
@@ -68,7 +70,7 @@ def accept(
     event.properties = None
     raw = _encode(event)
     state.ids += mark
-    if ts > facts.last or (ts == facts.last and event_id > facts.last_id):
+    if ts >= facts.fired and (ts > facts.last or (ts == facts.last and event_id > facts.last_id)):
         session = facts.session
         if (session is None or ts - session.last >= table.gap or ts - session.start >= table.cap) and ts >= blocks_from(
             facts, table, watermark
@@ -77,22 +79,22 @@ def accept(
             if len(state.waiting) > MAX_WAITING:
                 _force(state, table, watermark, out)
             return "waiting"
-        tail = state.tail
-        if not tail:
-            _begin_tail(state)
+        if state.base is None:
+            _keep_base(state)
         happenings: list[Happening] = []
         fold_event(facts, event, table, happenings)
-        tail.append(raw)
+        state.tail += framed(raw)
+        state.tail_count += 1
         if happenings:
-            say(state, happenings, table, out, again=False)
-        if len(tail) - state.mid_count >= MID_EVERY:
+            say(state, happenings, table, out)
+        if state.tail_count - state.mid_count >= MID_EVERY:
             _move_base(state, table, watermark, out)
         waiting = state.waiting
         if ts + table.gap <= watermark or (waiting and waiting[0][0] < blocks_from(facts, table, watermark)):
             advance(state, watermark, watermark, table, out)
         return "applied"
-    if not state.tail:
-        _begin_tail(state)
+    if state.base is None:
+        _keep_base(state)
     _fold_again(state, table, watermark, out, (ts, event_id, raw))
     return "applied"
 
@@ -105,9 +107,9 @@ def next_due(state: State, table: Table, watermark: int) -> int:
     if state.waiting:
         return blocks_from(facts, table, watermark)
     due = next_deadline(facts, table)
-    if state.tail:
-        due = min(due, facts.last + table.lateness + 1)
-    return min(due, facts.last + table.settings.state_ttl)
+    if state.base is not None:
+        due = min(due, max(facts.last, facts.fired) + table.lateness + 1)
+    return min(due, facts.last + table.settings.state_ttl) if facts.last > 0 else due
 
 
 def advance(state: State, until: int, watermark: int, table: Table, out: list[Output]) -> bool:
@@ -120,18 +122,20 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
         due = next_deadline(facts, table)
         head = waiting[0][0] if waiting else FAR
         if due <= until and due <= head:
+            if state.base is None:
+                _keep_base(state)
             fire_deadlines(facts, due, table, happenings)
         elif waiting and head < blocks_from(facts, table, watermark):
             _fold_waiting(state, table, happenings)
         else:
             break
     if happenings:
-        say(state, happenings, table, out, again=False)
-    if state.tail and not waiting and facts.last + table.lateness < until:
+        say(state, happenings, table, out)
+    if state.base is not None and not waiting and max(facts.last, facts.fired) + table.lateness < until:
         _settle(state)
-    elif len(state.tail) - state.mid_count >= MID_EVERY:
+    elif state.tail_count - state.mid_count >= MID_EVERY:
         _move_base(state, table, watermark, out)
-    if not state.expired and facts.last + table.settings.state_ttl <= until and not waiting:
+    if facts.last > 0 and not state.expired and facts.last + table.settings.state_ttl <= until and not waiting:
         return _expire(state)
     return True
 
@@ -148,18 +152,20 @@ def merge(state: State, customer: str, ts: int, table: Table, watermark: int, ou
     horizon = watermark - table.lateness
     older = [entry for entry in _entries(state) if entry[0] < horizon]
     recent = [entry for entry in _entries(state) if entry[0] >= horizon]
-    facts = _base_facts(state) if state.tail else state.facts
+    facts = state.facts if state.base is None else decode_facts(state.base)
     _replay(facts, older, table, watermark, [])
-    out_transitions = identity.leave_merged(state, ts, table)
-    if out_transitions:
-        say(state, out_transitions, table, out, again=False)
-    payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
-    out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
+    journey = state.facts.journey
+    entries = [(table.phase_ids[phase], at) for phase, at in journey.entries] if journey is not None else []
+    say(state, identity.leave_merged(state, ts, table), table, out)
+    out.append(Merged(table.model.id, entries))
+    if not identity.is_empty(facts, state.said):
+        payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
+        out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
     out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent)
     fresh = new_state(state.facts.person)
-    state.facts, state.said, state.base, state.tail, state.waiting = fresh.facts, Said(), None, [], []
+    state.facts, state.said, state.waiting = fresh.facts, Said(), []
     state.base_ts, state.ids = fresh.base_ts, b""
-    state.mid, state.mid_count, state.mid_ts = None, 0, 0
+    _drop_tail(state)
     state.merged_into = customer
 
 
@@ -170,17 +176,17 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)
     happenings: list[Happening] = []
-    own = _base_facts(state) if state.tail else state.facts
+    own = state.facts if state.base is None else decode_facts(state.base)
     combined = identity.combine(own, legacy.facts, table, happenings)
     identity.join_said(state.said, legacy.said)
-    if state.tail:
+    if state.base is not None:
         state.base = encode_facts(combined)
         state.base_ts = combined.last
-        say(state, happenings, table, out, again=True)
+        say(state, happenings, table, out)
         _fold_again(state, table, watermark, out)
     else:
         state.facts = combined
-        say(state, happenings, table, out, again=True)
+        say(state, happenings, table, out)
         advance(state, watermark, watermark, table, out)
     identity.end_absorbed(state, table, out)
     return True
@@ -196,15 +202,15 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
     elif latefacts.known(facts, event, rule):
         return "duplicate"
     happenings: list[Happening] = []
-    if state.tail:
-        base = _base_facts(state)
+    if state.base is not None:
+        base = decode_facts(state.base)
         latefacts.apply(base, event, table, happenings)
         state.base = encode_facts(base)
-        say(state, happenings, table, out, again=True)
+        say(state, happenings, table, out)
         _fold_again(state, table, watermark, out)
     else:
         latefacts.apply(facts, event, table, happenings)
-        say(state, happenings, table, out, again=True)
+        say(state, happenings, table, out)
     return "applied" if rule.converts or rule.refund else "late"
 
 
@@ -212,16 +218,18 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], e
     entries = _entries(state)
     if entry is not None:
         insort(entries, entry)
-    facts = _base_facts(state)
+    assert state.base is not None
+    facts = decode_facts(state.base)
     happenings: list[Happening] = []
     folded = _replay(facts, entries, table, watermark, happenings)
     while (due := next_deadline(facts, table)) <= watermark:
         fire_deadlines(facts, due, table, happenings)
     state.facts = facts
-    state.tail = [raw for _, _, raw in entries[:folded]]
+    state.tail = b"".join(framed(raw) for _, _, raw in entries[:folded])
+    state.tail_count = folded
     state.waiting = entries[folded:]
     state.mid, state.mid_count = None, 0
-    say(state, happenings, table, out, again=True)
+    say(state, happenings, table, out)
 
 
 def _replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, out: list[Happening]) -> int:
@@ -237,56 +245,61 @@ def _replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, ou
 
 def _fold_waiting(state: State, table: Table, happenings: list[Happening]) -> None:
     _, _, raw = state.waiting.pop(0)
-    if not state.tail:
-        _begin_tail(state)
+    if state.base is None:
+        _keep_base(state)
     fold_event(state.facts, _decode(raw), table, happenings)
-    state.tail.append(raw)
+    state.tail += framed(raw)
+    state.tail_count += 1
 
 
 def _force(state: State, table: Table, watermark: int, out: list[Output]) -> None:
     """Too many events wait: the oldest is folded now, and the deadlines before it fire."""
     happenings: list[Happening] = []
     head = state.waiting[0][0]
+    if state.base is None:
+        _keep_base(state)
     while (due := next_deadline(state.facts, table)) <= head:
         fire_deadlines(state.facts, due, table, happenings)
     _fold_waiting(state, table, happenings)
-    say(state, happenings, table, out, again=False)
+    say(state, happenings, table, out)
     out.append(Bound("waiting_forced"))
-    if len(state.tail) - state.mid_count >= MID_EVERY:
+    if state.tail_count - state.mid_count >= MID_EVERY:
         _move_base(state, table, watermark, out)
 
 
-def _begin_tail(state: State) -> None:
+def _keep_base(state: State) -> None:
+    """Before the first change after a rest: the facts from which recent events can be folded again."""
     facts = state.facts
     state.base = encode_facts(facts)
-    state.base_ts = facts.last
+    state.base_ts = max(facts.last, facts.fired)
     state.mid, state.mid_count = None, 0
     state.expired = False
 
 
-def _base_facts(state: State) -> Facts:
-    assert state.base is not None
-    return decode_facts(state.base)
+def _drop_tail(state: State) -> None:
+    state.base, state.tail, state.tail_count = None, b"", 0
+    state.mid, state.mid_count, state.mid_at, state.mid_ts = None, 0, 0, 0
 
 
 def _entries(state: State) -> list[Entry]:
-    events = [(_decode(raw), raw) for raw in state.tail]
+    events = [(_decode(raw), raw) for raw in unframed(state.tail)]
     return [(event.ts, event.event_id, raw) for event, raw in events] + state.waiting
 
 
 def _move_base(state: State, table: Table, watermark: int, out: list[Output]) -> None:
     """Recent events older than the allowed lateness need not be folded again: the kept facts become the base."""
-    forced = len(state.tail) > MAX_TAIL
+    forced = state.tail_count > MAX_TAIL
     if state.mid is not None and (state.mid_ts < watermark - table.lateness or forced):
         if forced and state.mid_ts >= watermark - table.lateness:
             out.append(Bound("recent_events"))
         state.base, state.base_ts = state.mid, state.mid_ts
-        del state.tail[: state.mid_count]
+        state.tail = state.tail[state.mid_at :]
+        state.tail_count -= state.mid_count
         state.mid, state.mid_count = None, 0
-    if state.mid is None and len(state.tail) >= MID_EVERY:
+    if state.mid is None and state.tail_count >= MID_EVERY:
         state.mid = encode_facts(state.facts)
-        state.mid_count = len(state.tail)
-        state.mid_ts = state.facts.last
+        state.mid_count, state.mid_at = state.tail_count, len(state.tail)
+        state.mid_ts = max(state.facts.last, state.facts.fired)
     if len(state.ids) > 8 * MAX_EVENT_IDS:
         state.ids = b"".join(short_hash(event_id) for _, event_id, _ in _entries(state))
 
@@ -295,9 +308,9 @@ def _settle(state: State) -> None:
     """Nothing accepted from now on can come before these facts: forget how they were made."""
     open_session = state.facts.session
     said = state.said
-    state.base, state.tail, state.ids = None, [], b""
-    state.base_ts = state.facts.last
-    state.mid, state.mid_count, state.mid_ts = None, 0, 0
+    state.ids = b""
+    state.base_ts = max(state.facts.last, state.facts.fired)
+    _drop_tail(state)
     said.moves, said.entered, said.orders, said.sales = [], {}, b"", b""
     said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
 
@@ -306,5 +319,6 @@ def _expire(state: State) -> bool:
     """Long silence: only lifetime facts stay. Answers whether there are any."""
     state.facts = orders.lifetime(state.facts)
     state.said = Said()
+    _drop_tail(state)
     state.expired = True
     return bool(state.facts.order_ids or state.links or state.facts.consent_marketing)
