@@ -39,6 +39,8 @@ MID_EVERY = 32
 """Recent events after which the facts are kept as the next base."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
 
+NEVER = -FAR
+
 Entry = tuple[int, str, bytes]
 """An event as it is kept: (ts, event_id, encoded event); sorts in fold order."""
 
@@ -51,12 +53,12 @@ Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded"]
 
 
 def accept(
-    state: State, event: Event, table: Table, watermark: int, out: list[Output], forwarded: bool = False
+    state: State, event: Event, table: Table, watermark: int, out: list[Output], reached: int = NEVER
 ) -> Outcome:
-    """Take in one event of this person. `forwarded`: it was accepted at its former owner and is never late."""
+    """Take in one event of this person. `reached` is how far the sources are (w0, at or past the watermark): what
+    is forwarded by that measure is not late at its new owner, whose watermark cannot be past it."""
     if state.merged_into is not None:
-        out.append(Forward(state.merged_into, event))
-        return "forwarded"
+        return _forward(state, event, table, max(reached, watermark), out)
     event_id = event.event_id
     mark = short_hash(event_id)
     if mark in state.ids:
@@ -64,7 +66,7 @@ def accept(
     ts = event.ts
     facts = state.facts
     late_by = watermark - table.lateness - ts
-    if (late_by > 0 or ts < state.base_ts) and not forwarded:
+    if late_by > 0 or ts < state.base_ts:
         return _take_late(state, event, table, watermark, max(late_by, 0), out)
     event.user_agent = None
     event.properties = None
@@ -140,24 +142,26 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
     return True
 
 
-def merge(state: State, customer: str, ts: int, table: Table, watermark: int, out: list[Output]) -> None:
+def merge(
+    state: State, customer: str, ts: int, table: Table, watermark: int, out: list[Output], reached: int = NEVER
+) -> None:
     """This anonymous person turned out to be `customer`: their past goes there, and every later event with it.
-    From a second customer on the device is shared and stands alone."""
+    From a second customer on the device is shared and stands alone. `reached` as for `accept`."""
     if customer in state.links:
         return
     state.links = [*state.links, customer]
     if len(state.links) > 1:
         state.merged_into = None
         return
-    horizon = watermark - table.lateness
-    older = [entry for entry in _entries(state) if entry[0] < horizon]
-    recent = [entry for entry in _entries(state) if entry[0] >= horizon]
+    horizon = max(reached, watermark) - table.lateness
+    entries = _entries(state)
+    older = [entry for entry in entries if entry[0] < horizon]
     facts = state.facts if state.base is None else decode_facts(state.base)
-    _replay(facts, older, table, watermark, [])
+    recent = entries[_replay(facts, older, table, watermark, []) :]
     journey = state.facts.journey
-    entries = [(table.phase_ids[phase], at) for phase, at in journey.entries] if journey is not None else []
+    entered = [(table.phase_ids[phase], at) for phase, at in journey.entries] if journey is not None else []
     say(state, identity.leave_merged(state, ts, table), table, out)
-    out.append(Merged(table.model.id, entries))
+    out.append(Merged(table.model.id, entered))
     if not identity.is_empty(facts, state.said):
         payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
@@ -190,6 +194,17 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
         advance(state, watermark, watermark, table, out)
     identity.end_absorbed(state, table, out)
     return True
+
+
+def _forward(state: State, event: Event, table: Table, reached: int, out: list[Output]) -> Outcome:
+    assert state.merged_into is not None
+    late_by = reached - table.lateness - event.ts
+    rule = table.rule_of(event.type)
+    if late_by > 0 and not (rule.converts or rule.refund or event.consent is not None):
+        out.append(LateEvent(state.facts.person, event, late_by))
+        return "late"
+    out.append(Forward(state.merged_into, event))
+    return "forwarded"
 
 
 def _take_late(state: State, event: Event, table: Table, watermark: int, late_by: int, out: list[Output]) -> Outcome:

@@ -102,6 +102,7 @@ class PartitionFold:
         self._cache: OrderedDict[bytes, State] = OrderedDict()
         self._bound = cache
         self._suppress = suppress_until
+        self._reached, _ = marks.own(config.sources, partitions)
         self._fresh: set[bytes] = set()
         """Persons in memory of whom nothing is stored yet."""
         self._clear_batch()
@@ -163,7 +164,6 @@ class PartitionFold:
         done = 0
         for record in records:
             headers = record.headers
-            forwarded = False
             if headers:
                 kind = control_kind(headers)
                 if kind is not None:
@@ -171,7 +171,6 @@ class PartitionFold:
                         break
                     done += 1
                     continue
-                forwarded = True
             try:
                 event = decode(record.value)
                 key = _person(record.key)
@@ -182,7 +181,7 @@ class PartitionFold:
             state = cache[key]
             ts = event.ts
             table = self.table
-            outcome = accept(state, event, table, self.position.watermark, out, forwarded)
+            outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
             if outcome != "duplicate" and (outcome != "late" or key not in self._fresh):
                 dirty.add(key)
@@ -205,6 +204,7 @@ class PartitionFold:
             return True
         if isinstance(control, WatermarkMarks):
             self.marks.mark(control.sources)
+            self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Passed):
             self.marks.announce(control.partitions)
             return self._advance_time(record.offset, out)
@@ -213,11 +213,12 @@ class PartitionFold:
                 self.table = self._compile(control)
                 self.config = control
                 self.config_changed = True
+                self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
             state = self._cache[record.key]
             watermark = self.position.watermark
             if isinstance(control, Merge):
-                merge(state, control.customer, control.ts, self.table, watermark, out)
+                merge(state, control.customer, control.ts, self.table, watermark, out, self._reached)
             else:
                 absorb(state, control.person, control.payload, self.table, watermark, out)
             self._dirty.add(record.key)

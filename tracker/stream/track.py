@@ -146,8 +146,8 @@ class TrackPartition:
         if behind < start:
             raise Irreconcilable(
                 f"{where}: Redis is at offset {behind}, the broker at {committed.offset}, and the log begins at "
-                f"{start}: what Redis lost cannot be rebuilt. Ways out: restore a Redis backup that is not older than the "
-                "log, or accept the loss and begin anew under another TRACKER_NAMESPACE"
+                f"{start}: what Redis lost cannot be rebuilt. Ways out: restore a Redis backup that is not older than "
+                "the log, or accept the loss and begin anew under another TRACKER_NAMESPACE"
             )
         log.warning(
             "%s: Redis is at offset %d, behind the broker's %d: rebuilding from the log, nothing is published twice",
