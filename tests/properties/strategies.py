@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from tracker.domain.events import PASSIVE_TYPES, Consent, Event, Item
@@ -76,6 +77,14 @@ def event(draw: st.DrawFn, number: int, ts: int, kinds: tuple[str, ...] | None =
         fields["consent"] = Consent(marketing=draw(st.sampled_from((None, True, False))))
     tie = draw(st.sampled_from("abc"))
     return Event(event_id=f"{tie}{number:03}", type=kind, ts=ts, customer_id="p", **fields)
+
+
+def as_person(made: Event, person: str) -> Event:
+    """The same event of another person, `c:` or `a:` and their id."""
+    name = person[2:]
+    if person.startswith("c:"):
+        return msgspec.structs.replace(made, customer_id=name)
+    return msgspec.structs.replace(made, customer_id=None, anonymous_id=name)
 
 
 @st.composite

@@ -1,0 +1,126 @@
+"""However the log is cut into batches and commits, and wherever the worker starts again: the same outputs."""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.oracle.naive import fold
+from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.runner import END_OF_TIME
+from tests.properties.strategies import SHORT_STEPS, START, STEPS, as_person, event
+from tracker.domain.events import Event
+from tracker.wire.control import FORWARD_HEADER, Merge, control_kind, decode_control
+from tracker.wire.partition import partition_of
+
+MINUTES = 60_000
+PEOPLE = ("c:p", "c:q", "a:v", "a:w")
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> Log:
+    """Events of four people, two of them anonymous, with watermarks that follow at different distances, copies of
+    earlier records, and merges. What the tracker sends on to itself is in the log where it would come."""
+    log, worker = Log(), Worker()
+    ts = START
+    reached = START
+    for number in range(draw(st.integers(1, 14))):
+        ts += draw(st.sampled_from(STEPS if draw(st.booleans()) else SHORT_STEPS))
+        kind = draw(st.sampled_from(("event",) * 8 + ("late", "copy", "merge")))
+        person = draw(st.sampled_from(PEOPLE))
+        if kind == "copy" and log.records:
+            copied = draw(st.sampled_from(log.records))
+            log.add(copied.key, copied.value, copied.headers)
+        elif kind == "merge":
+            customer = draw(st.sampled_from(("c:p", "c:p", "c:q")))
+            log.control(Merge(customer, ts), draw(st.sampled_from(("a:v", "a:w"))))
+        else:
+            back = draw(st.sampled_from((1, 30_000, 45 * MINUTES, 60 * MINUTES, 61 * MINUTES))) if kind == "late" else 0
+            made = draw(event(number, ts - back))
+            log.event(as_person(made, person), person)
+        if draw(st.booleans()):
+            reached = max(reached, ts - draw(st.sampled_from((0, 0, 1, 30_000, 45 * MINUTES))))
+            log.watermark(reached)
+        send_on(log, worker)
+    log.watermark(ts + END_OF_TIME)
+    send_on(log, worker)
+    return log
+
+
+def send_on(log: Log, worker: Worker) -> None:
+    """Let the worker read on; append what it addresses to its own log."""
+    while worker.position.offset < log.end:
+        batch = [record for record in log.records if record.offset >= worker.position.offset]
+        before = len(worker.said)
+        worker.handle(batch, log.end)
+        for topic, key, value in worker.said[before:]:
+            if topic == TOPICS.events:
+                assert partition_of(key, 1) == 0
+                absorb = value[:1] != b"{"
+                log.add(key, value, [("tracker-control", b"absorb")] if absorb else [(FORWARD_HEADER, b"1")])
+
+
+@given(
+    log=logs(),
+    cuts=st.lists(st.integers(1, 6), max_size=20),
+    crashes=st.lists(st.booleans(), max_size=20),
+    cache=st.sampled_from((0, 1, 2, 1000)),
+    deadlines=st.sampled_from((1, 2, 3, 1000)),
+)
+def test_any_split_into_batches_and_commits_gives_the_same_outputs_in_the_same_order(
+    log: Log, cuts: list[int], crashes: list[bool], cache: int, deadlines: int
+) -> None:
+    one_by_one = Worker().read(log)
+    whole = Worker().read(log, cuts=repeat(10_000))
+    split = Worker(cache=cache, deadlines=deadlines)
+    split.read(log, cuts=chain(cuts, repeat(3)), crashes=chain(crashes, repeat(True)))
+    for other in (whole, split):
+        assert other.said == one_by_one.said
+        assert other.people() == one_by_one.people()
+        assert other.counted() == one_by_one.counted()
+        assert other.dead == one_by_one.dead
+
+
+@given(log=logs())
+def test_no_id_is_said_twice(log: Log) -> None:
+    worker = Worker().read(log)
+    ids = []
+    for topic, _, value in worker.said:
+        if topic in {TOPICS.transitions, TOPICS.dropoffs, TOPICS.sessions}:
+            message = msgspec.json.decode(value)
+            ids.append((topic, message["id"] if "id" in message else (message["session_id"], message["revision"])))
+    assert len(set(ids)) == len(ids)
+
+
+@given(log=logs())
+def test_orders_and_revenue_of_all_people_are_those_of_the_log_whatever_was_merged(log: Log) -> None:
+    """Lifetime facts of whoever ended up with the events equal the naive fold of the same events."""
+    worker = Worker().read(log)
+    people = worker.people()
+    events: dict[str, list[Event]] = {person: [] for person in PEOPLE}
+    owner = {person: person for person in PEOPLE}
+    links: dict[str, list[str]] = {}
+    for record in log.records:
+        kind = control_kind(record.headers)
+        key = (record.key or b"").decode()
+        if kind == "merge":
+            control = decode_control(kind, record.value)
+            assert isinstance(control, Merge)
+            known = links.setdefault(key, [])
+            if control.customer not in known:
+                known.append(control.customer)
+            if len(known) == 1:
+                events[control.customer] += events.pop(key, [])
+                owner[key] = control.customer
+            elif len(known) == 2:
+                owner[key] = key
+                events.setdefault(key, [])
+        elif kind is None and not record.headers:
+            events[owner[key]].append(msgspec.json.decode(record.value, type=Event))
+    for person, their in events.items():
+        expected = fold(their, START + 10 * END_OF_TIME)
+        facts = people[person].facts if person in people else None
+        assert (facts.order_count if facts else 0) == expected.order_count, person

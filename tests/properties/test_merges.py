@@ -1,0 +1,109 @@
+"""An anonymous past that joins a customer: as if all of it had been the customer's from the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.oracle.naive import fold
+from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.runner import (
+    END_OF_TIME,
+    Person,
+    drop_offs_of,
+    drop_offs_said,
+    sessions_of,
+    sessions_said,
+    standing_of,
+    standing_said,
+)
+from tests.properties.strategies import HOUR, MINUTE, SHORT_STEPS, START, as_person, event
+from tests.properties.test_batches import send_on
+from tracker.domain.events import Event, Item
+from tracker.domain.outputs import DropOff, SessionClosed, Transition
+from tracker.wire.control import Merge
+
+
+@dataclass(frozen=True)
+class Story:
+    """Events in log order with their owners, a merge among them, and the watermark before all of it."""
+
+    log: Log
+    events: list[Event]
+    end: int
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """A visitor and a customer who are one and the same; everything within the allowed lateness of the merge."""
+    log = Log()
+    script: list[Event] = []
+    ts = START
+    for number in range(draw(st.integers(1, 10))):
+        ts += draw(st.sampled_from((*SHORT_STEPS, 20 * MINUTE, 30 * MINUTE)))
+        script.append(as_person(draw(event(number, ts)), draw(st.sampled_from(("a:v", "c:p")))))
+    records: list[Event | Merge] = list(script)
+    for _ in range(draw(st.integers(1, 2))):
+        records.insert(draw(st.integers(0, len(records))), Merge("c:p", ts))
+    worker = Worker()
+    log.watermark(START)
+    for record in records:
+        if isinstance(record, Merge):
+            log.control(record, "a:v")
+        else:
+            log.event(record, "c:p" if record.customer_id else "a:v")
+        send_on(log, worker)
+    log.watermark(ts + END_OF_TIME)
+    send_on(log, worker)
+    return Story(log, script, ts + END_OF_TIME)
+
+
+def retold(worker: Worker) -> Person:
+    """What the worker said of the customer, and the customer's state, as a runner's person."""
+    person = Person()
+    kinds: dict[str, type[Any]] = {
+        TOPICS.transitions: Transition,
+        TOPICS.dropoffs: DropOff,
+        TOPICS.sessions: SessionClosed,
+    }
+    for topic, key, value in worker.said:
+        if topic in kinds and key == b"c:p":
+            person.out.append(msgspec.json.decode(value, type=kinds[topic]))
+    if "c:p" in worker.states:
+        person.state = worker.people()["c:p"]
+    person.watermark = START + 2 * END_OF_TIME
+    return person
+
+
+@given(story=stories())
+def test_a_visitor_who_turns_out_to_be_a_customer_has_one_past(story: Story) -> None:
+    worker = Worker().read(story.log)
+    person = retold(worker)
+    expected = fold(story.events, story.end)
+    assert standing_said(person) == standing_of(expected, person.watermark)
+    assert sessions_said(person) == sessions_of(expected)
+    assert drop_offs_said(person) == drop_offs_of(expected)
+    assert not [key for topic, key, _ in worker.said if topic in {TOPICS.dropoffs, TOPICS.sessions} and key == b"a:v"]
+
+
+def test_an_anonymous_cart_bought_by_the_customer_is_one_journey_one_session_and_no_drop_off() -> None:
+    """The design's trace 10, with the merge as ingest would append it."""
+    ten = START
+    log, worker = Log(), Worker()
+    log.watermark(ten)
+    log.event(Event("1", "product_added", ten, anonymous_id="v", items=[Item("A")]), "a:v")
+    log.event(Event("2", "identified", ten + 20 * MINUTE, customer_id="p", anonymous_id="v"), "c:p")
+    log.control(Merge("c:p", ten + 20 * MINUTE), "a:v")
+    send_on(log, worker)
+    log.event(Event("3", "order_completed", ten + 30 * MINUTE, customer_id="p", order_id="O1", value=500.0), "c:p")
+    log.watermark(ten + 48 * HOUR)
+    send_on(log, worker)
+    person = retold(Worker().read(log))
+    assert not person.said(DropOff)
+    assert len({move.journey_id for move in person.said(Transition)}) == 1
+    assert person.said(Transition)[-1].direction == "converted"
+    assert [(s.started_at, s.ended_at) for s in person.said(SessionClosed)] == [(ten, ten + 30 * MINUTE)]
