@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 
-class Item(msgspec.Struct, omit_defaults=True):
+class Item(msgspec.Struct, omit_defaults=True, gc=False):
     """One line of a cart, a checkout or an order; `price` is per unit in the event's currency."""
 
     product_id: str
@@ -21,7 +21,7 @@ class Item(msgspec.Struct, omit_defaults=True):
     price: float | None = None
 
 
-class Campaign(msgspec.Struct, omit_defaults=True):
+class Campaign(msgspec.Struct, omit_defaults=True, gc=False):
     """Where a visit was won: the utm fields of the shop's links."""
 
     source: str | None = None
@@ -29,14 +29,14 @@ class Campaign(msgspec.Struct, omit_defaults=True):
     name: str | None = None
 
 
-class Consent(msgspec.Struct, omit_defaults=True):
+class Consent(msgspec.Struct, omit_defaults=True, gc=False):
     """What the person allows; None means that the event says nothing about it."""
 
     marketing: bool | None = None
     analytics: bool | None = None
 
 
-class Event(msgspec.Struct, omit_defaults=True):
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """A canonical event. `ts` is in ms UTC; at least one of `customer_id`, `anonymous_id` is an identity."""
 
     event_id: str

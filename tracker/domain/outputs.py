@@ -15,7 +15,7 @@ from tracker.domain.events import Campaign, Event, Item
 Direction = Literal["enter", "forward", "skip", "back", "backfilled", "converted", "left", "merged"]
 
 
-class Transition(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Transition(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A journey moved from one phase to another; `to_phase` is null when it left or was merged."""
 
     id: str
@@ -41,7 +41,7 @@ class Transition(msgspec.Struct, omit_defaults=True, kw_only=True):
     order_id: str | None = None
 
 
-class LastEvent(msgspec.Struct):
+class LastEvent(msgspec.Struct, gc=False):
     """The person's last active event."""
 
     event_id: str
@@ -49,7 +49,7 @@ class LastEvent(msgspec.Struct):
     ts: int
 
 
-class CartContent(msgspec.Struct, omit_defaults=True):
+class CartContent(msgspec.Struct, omit_defaults=True, gc=False):
     """What lies in the cart; `value` is the sum of quantity times price of the lines whose price is known."""
 
     items: list[Item]
@@ -58,7 +58,7 @@ class CartContent(msgspec.Struct, omit_defaults=True):
     cart_id: str | None = None
 
 
-class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True):
+class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """Somebody fell away (`dropped_off`), came back and bought (`recovered`), or had not fallen away after all
     (`cancelled`). The last two name the drop-off they end."""
 
@@ -88,7 +88,7 @@ class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Of `value`."""
 
 
-class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True):
+class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A session that is over. A later `revision` of the same id replaces the earlier one."""
 
     session_id: str
@@ -113,7 +113,7 @@ class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True):
     supersedes: list[str]
 
 
-class Fired(msgspec.Struct):
+class Fired(msgspec.Struct, gc=False):
     """Inside the fold: an armed rule's time came. `why` withheld it, or None; what is said of it is for later."""
 
     message: DropOff
@@ -124,7 +124,7 @@ class Fired(msgspec.Struct):
     why: str | None
 
 
-class Ordered(msgspec.Struct):
+class Ordered(msgspec.Struct, gc=False):
     """Inside the fold: an order was counted. `message` is the end of a drop-off, its own fields still to fill."""
 
     order_id: str
@@ -136,20 +136,20 @@ class Ordered(msgspec.Struct):
     message: DropOff
 
 
-class Withheld(msgspec.Struct):
+class Withheld(msgspec.Struct, gc=False):
     """A drop-off that was due but must not be sent: counted, never published."""
 
     reason: str
     why: str
 
 
-class Bound(msgspec.Struct):
+class Bound(msgspec.Struct, gc=False):
     """A bound of the state was hit: counted, never published."""
 
     name: str
 
 
-class Merged(msgspec.Struct):
+class Merged(msgspec.Struct, gc=False):
     """An anonymous person went into a customer and leaves the map's counters, with the phases (id, at) that their
     journey before purchase had entered."""
 
@@ -157,14 +157,14 @@ class Merged(msgspec.Struct):
     entries: list[tuple[str, int]]
 
 
-class Forward(msgspec.Struct):
+class Forward(msgspec.Struct, gc=False):
     """An event that belongs to somebody in (perhaps) another partition: back into the log under their id."""
 
     to: str
     event: Event
 
 
-class AbsorbState(msgspec.Struct):
+class AbsorbState(msgspec.Struct, gc=False):
     """A merged person's past on its way to the customer: `payload` is an encoded `identity.Legacy`."""
 
     to: str
@@ -173,7 +173,7 @@ class AbsorbState(msgspec.Struct):
     payload: bytes
 
 
-class LateEvent(msgspec.Struct):
+class LateEvent(msgspec.Struct, gc=False):
     """An event older than the allowed lateness: reported, with how late it was in ms."""
 
     person_id: str
@@ -181,7 +181,7 @@ class LateEvent(msgspec.Struct):
     late_by: int
 
 
-class Sales(msgspec.Struct):
+class Sales(msgspec.Struct, gc=False):
     """Orders and revenue changed: counted for the map, never published. Money in 1/10000 of the currency's unit.
     `source` names the order, refund or cancellation that did it."""
 

@@ -23,7 +23,7 @@ MAX_TAIL = 512
 MAX_WAITING = 1000
 
 
-class Session(msgspec.Struct, array_like=True):
+class Session(msgspec.Struct, array_like=True, gc=False):
     """The open session. Its id comes from who the first event says it is, and that event's id."""
 
     id: str
@@ -41,7 +41,7 @@ class Session(msgspec.Struct, array_like=True):
     phase_at_start: str | None = None
 
 
-class Journey(msgspec.Struct, array_like=True):
+class Journey(msgspec.Struct, array_like=True, gc=False):
     """One journey. `path` is the phases it stands on (last one current), by index in the model; `met` has a bit
     per event type met; dimensions are fixed at its start."""
 
@@ -62,7 +62,7 @@ class Journey(msgspec.Struct, array_like=True):
     """(phase, at) of every phase entered before the purchase."""
 
 
-class Armed(msgspec.Struct, array_like=True):
+class Armed(msgspec.Struct, array_like=True, gc=False):
     """The one drop-off rule that is armed. `names` are the order, cart and checkout ids of the arming event."""
 
     rule: int
@@ -74,7 +74,7 @@ class Armed(msgspec.Struct, array_like=True):
     failed: bool = False
 
 
-class Order(msgspec.Struct, array_like=True):
+class Order(msgspec.Struct, array_like=True, gc=False):
     """An order; money in 1/10000 of the currency's unit. `refunded` has left the revenue."""
 
     id: str
@@ -89,7 +89,7 @@ class Order(msgspec.Struct, array_like=True):
     cancelled: bool = False
 
 
-class Facts(msgspec.Struct, array_like=True):
+class Facts(msgspec.Struct, array_like=True, gc=False):
     """The fold of a person's distinct events in (ts, event_id) order: independent of the order of arrival.
 
     Lists that outputs carry (`anonymous_ids`, `segments`) are replaced, never changed in place."""
@@ -133,7 +133,7 @@ class Facts(msgspec.Struct, array_like=True):
     segments: list[str] = []
 
 
-class SaidDropOff(msgspec.Struct, array_like=True):
+class SaidDropOff(msgspec.Struct, array_like=True, gc=False):
     """A drop-off that was published (or withheld): enough to end it later. `ended` is how it ended, or None."""
 
     id: str
@@ -154,7 +154,7 @@ class SaidDropOff(msgspec.Struct, array_like=True):
     """The order that ended it."""
 
 
-class SaidSession(msgspec.Struct, array_like=True):
+class SaidSession(msgspec.Struct, array_like=True, gc=False):
     """A session id that outputs carried; `revision` 0 while the session itself was not published."""
 
     id: str
@@ -163,7 +163,7 @@ class SaidSession(msgspec.Struct, array_like=True):
     digest: bytes = b""
 
 
-class Said(msgspec.Struct, array_like=True):
+class Said(msgspec.Struct, array_like=True, gc=False):
     """What was published about a person, as far as something can still correct it."""
 
     dropoffs: list[SaidDropOff] = []
@@ -180,7 +180,7 @@ class Said(msgspec.Struct, array_like=True):
     """8 bytes per recent order, refund or cancellation that was counted for the map."""
 
 
-class State(msgspec.Struct, array_like=True):
+class State(msgspec.Struct, array_like=True, gc=False):
     """Everything the store keeps under one person's id."""
 
     facts: Facts

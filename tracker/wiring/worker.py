@@ -6,6 +6,7 @@ Faust gives it supervision, signals and a clean stop; the hot path is the stages
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -108,6 +109,10 @@ def work(make_parts: Callable[[], Parts], only: str | None, level: str) -> None:
     """Run a worker in this process until SIGINT or SIGTERM; raises what kept it from starting or made it crash."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
+    # Events, states and outputs hold no cycles: looking for some among them every 700 allocations costs a fifth of
+    # the worker's time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     with tempfile.TemporaryDirectory(prefix="tracker-") as folder:
         app = App("tracker", broker="kafka://", web_enabled=False, autodiscover=False, datadir=folder)
         stages = Stages(make_parts, only)
