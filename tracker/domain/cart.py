@@ -6,7 +6,7 @@ import msgspec
 
 from tracker.domain.events import Event, Item
 from tracker.domain.ids import derive
-from tracker.domain.outputs import CartContent
+from tracker.domain.outputs import CartContent, CartLine
 from tracker.domain.state import MAX_CART_LINES, Facts
 from tracker.domain.table import Cart, Table
 
@@ -90,7 +90,10 @@ def described(facts: Facts) -> CartContent | None:
     if not facts.cart:
         return None
     cents = sum(round((line.price or 0.0) * 10_000) * line.quantity for line in facts.cart)
-    return CartContent(items=list(facts.cart), value=cents / 10_000, currency=facts.currency, cart_id=facts.cart_id)
+    lines = [
+        CartLine(line.product_id, line.quantity, line.price, line.sku, line.name, line.category) for line in facts.cart
+    ]
+    return CartContent(items=lines, value=cents / 10_000, currency=facts.currency, cart_id=facts.cart_id)
 
 
 def _merge(lines: list[Item], items: list[Item]) -> list[Item]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from tracker.domain.events import Campaign, Event, Item
+from tracker.domain.events import Campaign, Event
 
 Direction = Literal["enter", "forward", "skip", "back", "backfilled", "converted", "left", "merged"]
 
@@ -49,10 +49,21 @@ class LastEvent(msgspec.Struct, gc=False):
     ts: int
 
 
+class CartLine(msgspec.Struct, omit_defaults=True, gc=False):
+    """A line of the cart. Its number is there even where it is 1; `price` is for one, null where it is not known."""
+
+    product_id: str
+    quantity: int
+    price: float | None
+    sku: str | None = None
+    name: str | None = None
+    category: str | None = None
+
+
 class CartContent(msgspec.Struct, omit_defaults=True, gc=False):
     """What lies in the cart; `value` is the sum of quantity times price of the lines whose price is known."""
 
-    items: list[Item]
+    items: list[CartLine]
     value: float
     currency: str | None
     cart_id: str | None = None
