@@ -126,7 +126,8 @@ BACKLOG = (0, 0, 1, 30_000, HOUR, 5 * HOUR, 31 * DAY)
 LATE_DELAYS = (0, 0, 1, 30_000, 10 * MINUTE, 30 * MINUTE, HOUR - 1, HOUR)
 
 
-def _delayed(draw: st.DrawFn, events: list[Event], delays: tuple[int, ...]) -> list[tuple[int, Event]]:
+def delayed(draw: st.DrawFn, events: list[Event], delays: tuple[int, ...]) -> list[tuple[int, Event]]:
+    """(time of arrival, event), in the order of arrival."""
     arrivals = [(event.ts + draw(st.sampled_from(delays)), place) for place, event in enumerate(events)]
     return [(at, events[place]) for at, place in sorted(arrivals)]
 
@@ -138,7 +139,7 @@ def honest(
     """Events out of order, but never behind the watermark: delayed by some of `delays` (None: in any order at all),
     while the watermark has reached at most the oldest that is still to come."""
     script = draw(events)
-    order = draw(st.permutations(script)) if delays is None else [e for _, e in _delayed(draw, script, delays)]
+    order = draw(st.permutations(script)) if delays is None else [e for _, e in delayed(draw, script, delays)]
     arrivals = []
     for place, event in enumerate(order):
         reached = min(later.ts for later in order[place:]) - draw(st.sampled_from((0, 0, 1, 30_000, HOUR)))
@@ -149,5 +150,5 @@ def honest(
 @st.composite
 def late(draw: st.DrawFn, events: st.SearchStrategy[list[Event]]) -> list[Arrival]:
     """Events up to exactly the allowed lateness (1 h) behind a watermark that follows at once."""
-    delayed = _delayed(draw, draw(events), LATE_DELAYS)
-    return [Arrival(event, at - draw(st.sampled_from((0, 0, 30_000)))) for at, event in delayed]
+    arrivals = delayed(draw, draw(events), LATE_DELAYS)
+    return [Arrival(event, at - draw(st.sampled_from((0, 0, 30_000)))) for at, event in arrivals]
