@@ -61,7 +61,7 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_lag_seconds",
         "gauge",
         ("stage", "topic", "partition"),
-        "Now minus the time of the last record read, 0 when all are read. For event time: now minus watermark.",
+        "Now minus the watermark (track under the wall clock), else the age of the last record read, 0 when all are.",
     ),
     Described(
         "tracker_watermark_timestamp_seconds",

@@ -22,7 +22,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from tracker.domain.orders import MONEY
-from tracker.domain.outputs import DropOff, Merged, Output, Sales, SessionClosed, Transition, Withheld
+from tracker.domain.outputs import DropOff, Merged, Output, Sales, SessionClosed, Superseded, Transition, Withheld
 
 Counts = defaultdict[str, int]
 
@@ -35,8 +35,10 @@ def count(output: Output, zone: str, counts: Counts) -> None:
     if isinstance(output, Transition):
         _count_transition(output, zone, counts)
     elif isinstance(output, SessionClosed):
-        day = day_of(output.started_at // QUARTER, zone)
-        counts[f"sessions:{day}"] += (1 if output.revision == 1 else 0) - len(output.supersedes)
+        if output.revision == 1:
+            counts[f"sessions:{day_of(output.started_at // QUARTER, zone)}"] += 1
+    elif isinstance(output, Superseded):
+        counts[f"sessions:{day_of(output.started_at // QUARTER, zone)}"] -= 1
     elif isinstance(output, DropOff):
         _count_dropoff(output, zone, counts)
     elif isinstance(output, Sales):

@@ -91,6 +91,8 @@ def join_said(own: Said, other: Said) -> None:
     )[-MAX_DROPOFFS:]
     ids = {session.id for session in own.sessions}
     own.sessions = own.sessions + [session for session in other.sessions if session.id not in ids]
+    own.moves = own.moves + other.moves
+    own.entered = {**other.entered, **own.entered}
     own.sales += other.sales
     own.orders += other.orders
 

@@ -160,6 +160,12 @@ class Bound(msgspec.Struct, gc=False):
     name: str
 
 
+class Superseded(msgspec.Struct, gc=False):
+    """A session that was published is superseded by another one and leaves the counters; `started_at` is its own."""
+
+    started_at: int
+
+
 class Merged(msgspec.Struct, gc=False):
     """An anonymous person went into a customer and leaves the map's counters, with the phases (id, at) that their
     journey before purchase had entered."""
@@ -205,4 +211,16 @@ class Sales(msgspec.Struct, gc=False):
 Happening = Transition | SessionClosed | Fired | Ordered | Sales
 """What the fold reports; `said` turns it into outputs by what was said before."""
 
-Output = Transition | DropOff | SessionClosed | Withheld | Sales | Merged | Bound | Forward | AbsorbState | LateEvent
+Output = (
+    Transition
+    | DropOff
+    | SessionClosed
+    | Superseded
+    | Withheld
+    | Sales
+    | Merged
+    | Bound
+    | Forward
+    | AbsorbState
+    | LateEvent
+)

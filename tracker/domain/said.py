@@ -14,6 +14,7 @@ from tracker.domain.outputs import (
     Ordered,
     Output,
     SessionClosed,
+    Superseded,
     Transition,
     Withheld,
 )
@@ -99,6 +100,7 @@ def _say_session(state: State, closed: SessionClosed, out: list[Output]) -> None
         ]
         if closed.supersedes:
             gone = set(closed.supersedes)
+            out.extend(Superseded(known.start) for known in sessions if known.id in gone and known.revision)
             state.said.sessions = [known for known in sessions if known.id not in gone]
     out.append(closed)
 

@@ -47,7 +47,7 @@ class Ingest:
 
     `consumer` is of the ingest group, not started, and commits nothing by itself; `append` writes records and
     awaits their acknowledgement; `partitions` has the number of partitions by topic; `record_bytes` is the largest
-    record that the broker takes."""
+    record that the broker takes; `ask` asks the broker something on a connection of its own."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Ingest:
         partitions: Mapping[str, int],
         settings: Settings,
         metrics: Metrics,
+        ask: Callable[[], Awaitable[object]],
         *,
         record_bytes: int = 1_000_000,
         now: Callable[[], int] = wall_clock,
@@ -86,6 +87,7 @@ class Ingest:
             topics.raw_topics,
             lambda partition: RawPartition(partition, context),
             metrics,
+            ask,
             batch=BATCH_RECORDS,
         )
 

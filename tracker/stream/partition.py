@@ -183,7 +183,7 @@ class PartitionFold:
             table = self.table
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
-            if outcome != "duplicate" and (outcome != "late" or key not in self._fresh):
+            if outcome != "duplicate" and (outcome != "late" or event.consent is not None or key not in self._fresh):
                 dirty.add(key)
                 timer = state.timer
                 if timer is None or timer > ts + table.shortest or outcome == "waiting":

@@ -3,9 +3,12 @@
 A partition's life is a loop: `assign` (where to read from), then batch after batch into `handle`, until the group
 takes it away (`release`). Whatever goes wrong sends the loop back to `assign`, which finds out anew what is true:
 
-- `Unavailable` (broker or store is away): the partition pauses, membership of the group is kept, and it tries again
+- `Unavailable` (broker or store is away), and whatever aiokafka's own calls end with while a broker is away: the
+  partition pauses, membership of the group is kept, and it tries again
 - `Fenced`, `PositionRefused`: somebody else wrote; it tries again as long as the group says it is ours
 - anything else: the partition stops, loudly; the others go on
+
+Where aiokafka hangs instead, which it can after a broker's restart, the `Watchdog` ends the worker.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 
-from tracker.errors import Fenced, PositionRefused, Unavailable
+from tracker.errors import Fenced, PositionRefused, TrackerError, Unavailable
 from tracker.metrics import Metrics, Stage
 from tracker.stream.ports import Record
+from tracker.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +37,11 @@ RELEASE_BUDGET = 10.0
 SLOWEST_RETRY = 5.0
 KEEP_ALIVE = 5.0
 """Seconds between two polls while every partition is paused: a member that does not poll is thrown out."""
+NOTE_EVERY = 1.0
+"""Seconds between two reports of how far a partition is behind, while there is nothing to read."""
 NOWHERE = TopicPartition("-", 0)
+PAUSES = (Unavailable, Fenced, PositionRefused, KafkaError, OSError, TimeoutError, AssertionError)
+"""What passes by itself. The last four are what aiokafka's calls end with, depending on the moment."""
 
 
 class PartitionStage(Protocol):
@@ -50,6 +59,9 @@ class PartitionStage(Protocol):
     async def release(self) -> None:
         """The partition is not ours any more, or is about to be assigned again. Never raises."""
 
+    def behind(self) -> float | None:
+        """How many seconds of event time it is behind, None where its records' own times say it."""
+
 
 class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Runs a `PartitionStage` for each assigned partition of `topics`."""
@@ -61,10 +73,12 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         topics: Sequence[str],
         make: Callable[[TopicPartition], PartitionStage],
         metrics: Metrics,
+        ask: Callable[[], Awaitable[object]],
         *,
         batch: int,
     ) -> None:
-        """`batch` is the most records that `handle` gets at once."""
+        """`batch` is the most records that `handle` gets at once; `ask` asks the broker something on another
+        connection and raises `Unavailable`."""
         self._stage = stage
         self._consumer = consumer
         self._topics = topics
@@ -74,6 +88,11 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._leaving: set[TopicPartition] = set()
         self._states: dict[TopicPartition, str] = {}
+        self._rounds: defaultdict[TopicPartition, int] = defaultdict(int)
+        self._noted: dict[TopicPartition, float] = {}
+        self._handling: set[TopicPartition] = set()
+        self._joining = True
+        self._watchdog = Watchdog(f"the consumer of {stage}", self._progress, ask)
         self.owned: dict[TopicPartition, PartitionStage] = {}
         """The partitions that are running, for whoever wants to know how far they are."""
 
@@ -91,14 +110,33 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         await self._consumer.stop()
 
     async def keep_alive(self) -> None:
-        """Poll in the name of partitions that are paused; runs until cancelled."""
+        """Poll in the name of partitions that are paused, and watch the others; runs until cancelled. Raises
+        `Unavailable` when the consumer hangs."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watchdog.run())
+            group.create_task(self._poll_nowhere())
+
+    async def _poll_nowhere(self) -> None:
         while True:
             await asyncio.sleep(KEEP_ALIVE)
-            with suppress(KafkaError):
+            with suppress(KafkaError, OSError, TimeoutError, AssertionError):
                 await self._consumer.getmany(NOWHERE, timeout_ms=0)
+
+    def _progress(self) -> Mapping[str, Hashable]:
+        """What has to move: joining the group has to end, and a partition that is read from gets answers, be they
+        empty, all the time. One that is paused, or busy with a batch, waits for something else."""
+        if self._joining:
+            return {"joining the group": None}
+        consumer, assigned = self._consumer, self._consumer.assignment()
+        return {
+            f"{partition.topic}/{partition.partition}": (consumer.last_poll_timestamp(partition), rounds)
+            for partition, rounds in self._rounds.items()
+            if partition in self.owned and partition in assigned and partition not in self._handling
+        }
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """aiokafka calls this within the rebalance and swallows what it raises: only start tasks here."""
+        self._joining = False
         self._consumer.pause(*assigned)
         for partition in assigned:
             self._leaving.discard(partition)
@@ -106,6 +144,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Finish what is under way before another worker begins."""
+        self._joining = True
         await self._release(revoked)
 
     async def _release(self, partitions: Collection[TopicPartition]) -> None:
@@ -120,7 +159,8 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         if late:
             await asyncio.wait(late, timeout=RELEASE_BUDGET)
         for partition in partitions:
-            self._states.pop(partition, None)
+            for known in (self._states, self._rounds, self._noted):
+                known.pop(partition, None)
             self._metrics.forget(self._stage, partition.topic, partition.partition)
         self._report()
 
@@ -138,11 +178,11 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                     log.info("%s: %s/%d from offset %d", self._stage, *partition, offset)
                     attempt = 0
                     await self._read(partition, handler)
-                except (Unavailable, Fenced, PositionRefused, KafkaError) as error:
+                except PAUSES as error:
                     attempt += 1
                     self._pause(partition, "paused")
                     level = logging.WARNING if attempt in {1, 10, 100} or attempt % 1000 == 0 else logging.DEBUG
-                    log.log(level, "%s: %s/%d pauses (attempt %d): %s", self._stage, *partition, attempt, error)
+                    log.log(level, "%s: %s/%d pauses (attempt %d): %s", self._stage, *partition, attempt, _text(error))
                     await handler.release()
                     await asyncio.sleep(min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY))
         except Exception:
@@ -161,17 +201,31 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                 continue  # left over from before the seek
             records = polled.get(partition)
             if records:
-                await handler.handle(records, await consumer.position(partition))
-                self._note_lag(partition, records[-1])
+                self._rounds[partition] += 1
+                self._handling.add(partition)
+                try:
+                    await handler.handle(records, await consumer.position(partition))
+                finally:
+                    self._handling.discard(partition)
             else:
                 await handler.idle()
+            await self._note_lag(partition, handler, records)
 
-    def _note_lag(self, partition: TopicPartition, last: Record) -> None:
+    async def _note_lag(self, partition: TopicPartition, handler: PartitionStage, records: Sequence[Record]) -> None:
+        now = time.monotonic()
+        if not records and now - self._noted.get(partition, 0.0) < NOTE_EVERY:
+            return
         end = self._consumer.highwater(partition)
-        if end is not None:
-            behind = max(end - last.offset - 1, 0)
-            seconds = max(time.time() - last.timestamp / 1000, 0.0) if behind else 0.0
-            self._metrics.lag(self._stage, partition.topic, partition.partition, behind, seconds)
+        if end is None:
+            return
+        self._noted[partition] = now
+        behind = max(end - await self._consumer.position(partition), 0)
+        seconds = handler.behind()
+        if seconds is None:
+            if not records and behind:
+                return  # the last record's time is what was noted when it was read
+            seconds = max(time.time() - records[-1].timestamp / 1000, 0.0) if behind else 0.0
+        self._metrics.lag(self._stage, partition.topic, partition.partition, behind, seconds)
 
     def _pause(self, partition: TopicPartition, state: str) -> None:
         self.owned.pop(partition, None)
@@ -186,3 +240,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     def _report(self) -> None:
         states = list(self._states.values())
         self._metrics.partitions(self._stage, {state: states.count(state) for state in set(states)})
+
+
+def _text(error: BaseException) -> str:
+    return str(error) if isinstance(error, TrackerError) else repr(error)

@@ -132,6 +132,10 @@ class RawPartition:
         except (KafkaError, TimeoutError) as error:
             log.info("%s: the next owner repeats what was not committed: %r", self.name, error)
 
+    def behind(self) -> float | None:
+        """See `PartitionStage`: a raw partition is as far behind as the records that it still has to read."""
+        return None
+
     def offset_to_commit(self) -> tuple[TopicPartition, int] | None:
         """(partition, offset), None where there is nothing to commit."""
         offset = self.committable

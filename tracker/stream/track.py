@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from tracker.domain.events import Event
-from tracker.errors import Irreconcilable, PartitionError
+from tracker.errors import Fenced, Irreconcilable, PartitionError, Unavailable
 from tracker.metrics import Metrics, Tally
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, DeadRecord, PartitionFold
@@ -53,7 +53,8 @@ class Limits(NamedTuple):
 class TrackContext(NamedTuple):
     """What every partition of a worker shares. `append` writes records to the log and awaits their
     acknowledgement; `first_config` reads the first config record of a partition, None if it has none;
-    `log_start` is a partition's first offset; `check_change` raises where one config cannot follow another."""
+    `log_start` is a partition's first offset; `check_change` raises where one config cannot follow another; `wall`
+    says that event time follows the wall clock."""
 
     store: Store
     topics: Topics
@@ -68,6 +69,7 @@ class TrackContext(NamedTuple):
     first_config: Callable[[int], Awaitable[Config | None]]
     log_start: Callable[[int], Awaitable[int]]
     check_change: Callable[[Config, Config], None]
+    wall: bool
 
 
 class TrackPartition:
@@ -170,6 +172,13 @@ class TrackPartition:
         self._fold = None
         await self._publisher.close()
 
+    def behind(self) -> float | None:
+        """Seconds from the watermark to now. A recording's event time, and none yet, say nothing about that."""
+        fold = self._fold
+        if not self._context.wall or fold is None or fold.position.watermark <= NEVER:
+            return None
+        return max(now() - fold.position.watermark, 0) / 1000
+
     async def _handle_some(self, records: Sequence[Record], following: int) -> tuple[bool, Sequence[Record]]:
         context, fold, tally = self._context, self._fold, self._tally
         assert fold is not None
@@ -243,7 +252,17 @@ class TrackPartition:
             await self._tell((), self._stored)
 
     async def _tell(self, outputs: Sequence[OutRecord], position: Position) -> None:
-        await self._publisher.publish(outputs, position)
+        """One transaction, where the publisher does them."""
+        counted = self._context.metrics.transaction if self._publisher.exactly_once else _not_counted
+        try:
+            await self._publisher.publish(outputs, position)
+        except Fenced:
+            counted("fenced")
+            raise
+        except Unavailable:
+            counted("aborted")
+            raise
+        counted("committed")
         self._told, self._told_at = position, time.perf_counter()
 
     def _announce(self) -> None:
@@ -297,6 +316,10 @@ class TrackPartition:
 _encode_outbox = msgspec.msgpack.Encoder().encode
 _decode_outbox = msgspec.msgpack.Decoder(list[OutRecord]).decode
 _decode_config = msgspec.json.Decoder(Config).decode
+
+
+def _not_counted(_: str) -> None:
+    pass
 
 
 def now() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiokafka import AIOKafkaConsumer
 
@@ -29,9 +29,12 @@ class Track:
         consumer: AIOKafkaConsumer,
         context: TrackContext,
         make_publisher: Callable[[int], Publisher],
+        ask: Callable[[], Awaitable[object]],
         *,
         batch: int,
     ) -> None:
+        """`ask` asks the broker something on a connection of its own, to tell a consumer that hangs from a broker
+        that is away."""
         self._context = context
         self._processor = PartitionProcessor(
             "track",
@@ -39,6 +42,7 @@ class Track:
             [context.topics.events],
             lambda partition: TrackPartition(partition.partition, context, make_publisher(partition.partition)),
             context.metrics,
+            ask,
             batch=batch,
         )
         self._announced: dict[int, tuple[int, int]] = {}

@@ -112,7 +112,10 @@ class Parts:
         """The ingest stage."""
         brokers, topics = self.settings.brokers_text, self.topics
         consumer = make_consumer(brokers, topics.ingest_group)
-        return Ingest(consumer, self.sender.append, topics, self.counts, self.settings, self.metrics)
+        return Ingest(consumer, self.sender.append, topics, self.counts, self.settings, self.metrics, self._ask)
+
+    async def _ask(self) -> None:
+        await partitions_of(self.settings.brokers_text, self.topics.events)
 
     def track(self) -> Track:
         """The track stage."""
@@ -135,11 +138,13 @@ class Parts:
             first_config=lambda partition: first_config(settings, topics, partition),
             log_start=lambda partition: log_start(consumer, topics, partition),
             check_change=check_change,
+            wall=settings.clock == "wall",
         )
         return Track(
             consumer,
             context,
             lambda partition: make_publisher(settings.brokers_text, topics, partition, exactly_once=self.exactly_once),
+            self._ask,
             batch=settings.batch_records,
         )
 

@@ -89,6 +89,8 @@ class Stages(mode.Service):
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - the worker ends with it, whatever it is
+            while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+                error = error.exceptions[0]  # what it was, not how it travelled
             await self.crash(error)
 
     async def on_stop(self) -> None:
