@@ -15,15 +15,17 @@ from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
 from tracker.domain.outputs import DropOff, SessionClosed, Transition
 from tracker.domain.table import REFUND_TYPES
 from tracker.errors import BadEvent
-from tracker.journeys.loader import CONVERTING
+from tracker.journeys.draw import diagram, svg
+from tracker.journeys.loader import CONVERTING, load
 from tracker.metrics import CATALOGUE
 from tracker.settings import Settings, catalogue, flag, names
 from tracker.wire.deadletters import Origin, write_letter
-from tracker.wire.decode import REASONS
+from tracker.wire.decode import REASONS, decode_event
 from tracker.wire.topics import Topics
 
 _ROOT = Path(__file__).parents[2]
 _DOCS = _ROOT / "docs"
+PAGES = [_ROOT / "README.md", _ROOT / "CHANGELOG.md", *sorted(_DOCS.rglob("*.md"))]
 
 
 def rows(file: str, heading: str = "") -> list[list[str]]:
@@ -34,6 +36,10 @@ def rows(file: str, heading: str = "") -> list[list[str]]:
         text = re.split(r"^## ", text.split(f"\n{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     found = [line.strip().strip("|").split(" | ") for line in text.splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in row] for row in found]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(_ROOT))
 
 
 def firsts(table: list[list[str]]) -> list[str]:
@@ -152,12 +158,88 @@ def test_every_reason_for_which_a_record_is_refused_is_documented() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for file in _DOCS.glob("*.md"):
+    for file in PAGES:
         text = file.read_text(encoding="utf-8")
-        for target, anchor in re.findall(r"\]\(([\w./-]+\.md)?(#[\w-]+)?\)", text):
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]+)?(#[\w-]+)?\)", text):
             goal = file.parent / target if target else file
-            assert goal.is_file(), f"{file.name} links to {target}"
+            assert goal.exists(), f"{file.name} links to {target}"
             if anchor:
                 heads = re.findall(r"^#+ (.*)$", goal.read_text(encoding="utf-8"), re.MULTILINE)
                 slugs = {"#" + re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
                 assert anchor in slugs, f"{file.name} links to {target}{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![\w/.-])(?:tracker|tests|docs|deploy|scripts)/[\w./-]*\w", text):
+        assert (_ROOT / name).exists(), f"{_name(page)} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_settings_and_metrics_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    known = {f"TRACKER_{name.upper()}" for name in names()} | {"TRACKER_SETTINGS_FILE"}
+    assert set(re.findall(r"TRACKER_[A-Z]+(?:_[A-Z]+)*", text)) <= known
+    metrics = {metric.name for metric in CATALOGUE}
+    used = set(re.findall(r"\btracker_[a-z_]+", text))
+    assert {name.removesuffix("_bucket") for name in used} <= metrics
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_commands_that_a_page_shows_exist_with_their_options(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (_ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = page.read_text(encoding="utf-8")
+    shown = [line.strip() for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    shown += re.findall(r"`((?:tracker|make) [^`]+)`", text)
+    for line in shown:
+        program, *words = line.removeprefix(".venv/bin/").split()
+        if program == "make":
+            assert words[0] in targets, f"{_name(page)} shows {line}"
+        elif program == "tracker":
+            command: click.Command = main
+            while isinstance(command, click.Group) and words:
+                assert words[0] in command.commands or words[0].isupper(), f"{_name(page)} shows {line}"
+                if words[0].isupper():
+                    break
+                command = command.commands[words.pop(0)]
+            flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+            given = {word.partition("=")[0] for word in words if word.startswith("--")} - {"--help"}
+            assert given <= flags, f"{_name(page)} shows {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_json_that_a_page_shows_is_json_and_its_events_are_canonical(page: Path) -> None:
+    for block in re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        shown = msgspec.json.decode(block)
+        if "event_id" in shown:
+            assert decode_event(block.encode()).event_id == shown["event_id"]
+
+
+def test_example_files_hold_canonical_events() -> None:
+    for file in (_DOCS / "examples").glob("*.jsonl"):
+        assert all(decode_event(line) for line in file.read_bytes().splitlines())
+
+
+def test_the_consumer_in_the_document_is_the_one_that_is_tested() -> None:
+    text = (_DOCS / "retargeting.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert shown == (_DOCS / "examples" / "retargeting.py").read_text(encoding="utf-8")
+
+
+def test_the_drawing_of_the_default_model_is_what_the_command_draws() -> None:
+    assert (_DOCS / "nettbutikk-5.svg").read_text(encoding="utf-8") == svg(diagram(load("nettbutikk-5")))
+
+
+def test_every_decision_is_in_the_list_under_its_title() -> None:
+    folder = _DOCS / "decisions"
+    listed = re.findall(r"^\| (\d+) \| \[(.*)\]\((.*)\) \|$", (folder / "README.md").read_text("utf-8"), re.MULTILINE)
+    files = sorted(file.name for file in folder.glob("0*.md"))
+    assert [name for _, _, name in listed] == files
+    for number, title, name in listed:
+        assert (folder / name).read_text("utf-8").startswith(f"# {number}. {title}\n")
+
+
+def test_documents_name_no_place_of_one_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"(?<![\w.])/(?:work|root|home|tmp)\b", page.read_text(encoding="utf-8")), page
