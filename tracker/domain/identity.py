@@ -60,6 +60,7 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
     own.anonymous_ids = _union(own.anonymous_ids, [anonymous] if anonymous else [], other.anonymous_ids)[:MAX_IDS]
     if (other.last, other.last_id) > (own.last, own.last_id):
         own.last, own.last_id = other.last, other.last_id
+    own.fired = max(own.fired, other.fired)
     if other.active_at > own.active_at:
         own.active_at, own.active_id, own.active_type = other.active_at, other.active_id, other.active_type
     _join_orders(own, other, out)

@@ -208,6 +208,9 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Customers this (anonymous) person was linked to."""
     expired: bool = False
     """Only lifetime facts are left, after a long silence."""
+    absorbed_at: int = -(1 << 62)
+    """The watermark when somebody was last absorbed: what was said of them is remembered as long as their recent
+    events can still come."""
     absorbed: list[str] = []
     """Anonymous persons whose past this person took over."""
 

@@ -110,7 +110,7 @@ def next_due(state: State, table: Table, watermark: int) -> int:
         return blocks_from(facts, table, watermark)
     due = next_deadline(facts, table)
     if state.base is not None:
-        due = min(due, max(facts.last, facts.fired) + table.lateness + 1)
+        due = min(due, _settles_after(state) + table.lateness + 1)
     return min(due, facts.last + table.settings.state_ttl) if facts.last > 0 else due
 
 
@@ -133,7 +133,7 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
             break
     if happenings:
         say(state, happenings, table, out)
-    if state.base is not None and not waiting and max(facts.last, facts.fired) + table.lateness < until:
+    if state.base is not None and not waiting and _settles_after(state) + table.lateness < until:
         _settle(state)
     elif state.tail_count - state.mid_count >= MID_EVERY:
         _move_base(state, table, watermark, out)
@@ -183,15 +183,12 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     own = state.facts if state.base is None else decode_facts(state.base)
     combined = identity.combine(own, legacy.facts, table, happenings)
     identity.join_said(state.said, legacy.said)
-    if state.base is not None:
-        state.base = encode_facts(combined)
-        state.base_ts = combined.last
-        say(state, happenings, table, out)
-        _fold_again(state, table, watermark, out)
-    else:
-        state.facts = combined
-        say(state, happenings, table, out)
-        advance(state, watermark, watermark, table, out)
+    state.base = encode_facts(combined)
+    state.base_ts = max(combined.last, combined.fired)
+    state.absorbed_at = watermark
+    state.expired = False
+    say(state, happenings, table, out)
+    _fold_again(state, table, watermark, out)
     identity.end_absorbed(state, table, out)
     return True
 
@@ -317,6 +314,11 @@ def _move_base(state: State, table: Table, watermark: int, out: list[Output]) ->
         state.mid_ts = max(state.facts.last, state.facts.fired)
     if len(state.ids) > 8 * MAX_EVENT_IDS:
         state.ids = b"".join(short_hash(event_id) for _, event_id, _ in _entries(state))
+
+
+def _settles_after(state: State) -> int:
+    """The latest thing that an event still to come might have to be sorted before."""
+    return max(state.facts.last, state.facts.fired, state.absorbed_at)
 
 
 def _settle(state: State) -> None:

@@ -250,8 +250,7 @@ class PartitionFold:
             if advance(state, due, watermark, table, out):
                 self._set_timer(key, state)
             else:
-                self._gone.add(key)
-                self._timers[key] = None
+                self._forget(key)
             self.position = Position(offset, watermark, due, state.facts.person)
             if out:
                 self._say(out, offset)
@@ -260,6 +259,14 @@ class PartitionFold:
             return False
         self.position = Position(offset, watermark)
         return True
+
+    def _forget(self, key: bytes) -> None:
+        """Nothing of this person is worth keeping: from here on it is as if they had never been seen."""
+        self._dirty.discard(key)
+        self._gone.add(key)
+        self._timers[key] = None
+        self._cache[key] = new_state(key.decode())
+        self._fresh.add(key)
 
     def _set_timer(self, key: bytes, state: State, due: int | None = None) -> None:
         if due is None:
@@ -310,23 +317,25 @@ class PartitionFold:
 
     def _collect(self, done: int) -> Walked:
         cache = self._cache
+        gone = self._gone - self._dirty
         known_now = self._fresh & self._dirty
         self._counts["people"] += len(known_now)
         self._fresh -= known_now
-        names = {key: key.decode() for key in (*self._dirty, *self._timers, *self._gone)}
+        names = {key: key.decode() for key in (*self._dirty, *self._timers, *gone)}
         walked = Walked(
             done=done,
             position=self.position,
-            states=[(names[key], encode_state(cache[key])) for key in self._dirty if key not in self._gone],
-            gone=[names[key] for key in self._gone],
+            states=[(names[key], encode_state(cache[key])) for key in self._dirty],
+            gone=[names[key] for key in gone],
             timers=[(names[key], due) for key, due in self._timers.items()],
             counters=[(field, n) for field, n in self._counts.items() if n],
             outputs=self._outputs,
             dead=self._dead,
         )
-        for key in self._gone:
+        for key in gone:
             del cache[key]
-        for key in self._dirty - self._gone:
+        self._fresh -= gone
+        for key in self._dirty:
             cache.move_to_end(key)
         while len(cache) > self._bound:
             self._fresh.discard(cache.popitem(last=False)[0])
