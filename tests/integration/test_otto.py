@@ -100,9 +100,7 @@ def expected(rows: list[Row]) -> Expected:
 def rows_by_visitor(path: Path) -> dict[str, list[Row]]:
     visitors = [json.loads(line) for line in path.read_text().splitlines()]
     return {
-        f"c:otto-{visitor['session']}": [
-            (row["ts"], row["type"], str(row["aid"])) for row in visitor["events"]
-        ]
+        f"c:otto-{visitor['session']}": [(row["ts"], row["type"], str(row["aid"])) for row in visitor["events"]]
         for visitor in visitors
     }
 
@@ -139,9 +137,7 @@ async def test_otto_comes_out_as_the_oracle_says_visitor_by_visitor(
     pipeline = Pipeline(kafka, redis_server, namespace, tmp_path)
     pipeline.run("topics")
     with pipeline.worker("--processes", str(processes)):
-        done = json.loads(
-            pipeline.run("replay", "--json", str(write_events(tmp_path / "otto.jsonl", events)))
-        )
+        done = json.loads(pipeline.run("replay", "--json", str(write_events(tmp_path / "otto.jsonl", events))))
     assert done["events"] == 862
 
     sessions = await pipeline.read("journey.sessions")

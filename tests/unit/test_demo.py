@@ -86,9 +86,7 @@ def test_the_simulation_has_what_makes_tracking_hard() -> None:
     assert kinds == {(False, True), (True, True), (True, False)}
     copies = [event.order_id for event in events if event.type == "order_completed"]
     assert len(copies) > len(set(copies))
-    assert {"payment_failed", "order_refunded", "product_removed", "email_clicked"} <= {
-        e.type for e in events
-    }
+    assert {"payment_failed", "order_refunded", "product_removed", "email_clicked"} <= {e.type for e in events}
 
 
 def test_the_summary_adds_up_days_and_leaves_other_models_out() -> None:

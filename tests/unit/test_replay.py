@@ -107,9 +107,7 @@ async def test_rebase_adds_whole_days_until_the_recording_begins_after_the_water
     assert [recorded.ts for recorded in tracker.sent] == [START + 2 * DAY, START + 2 * DAY + 10]
 
 
-async def test_under_the_wall_clock_only_a_rebased_replay_in_real_time_is_allowed_and_writes_no_markers() -> (
-    None
-):
+async def test_under_the_wall_clock_only_a_rebased_replay_in_real_time_is_allowed_and_writes_no_markers() -> None:
     recording = recording_of([event(1, START), event(2, START + 20)])
     with pytest.raises(SettingError, match=r"TRACKER_CLOCK=wall.*--rebase"):
         await run(recording, FakeTracker(), clock="wall")
