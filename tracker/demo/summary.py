@@ -232,7 +232,7 @@ def _next(run: Run) -> Iterator[RenderableType]:
         for name, value in run.environment.items():
             yield _code(f"export {name}={shlex.quote(value)}")
         yield _code(f"{run.command} journey c:nina")
-        yield _code(f"echo {shlex.quote(EXAMPLE)} > events.jsonl")
+        yield _code("echo " + " \\\n    ".join(map(shlex.quote, EXAMPLE)) + " > events.jsonl")
         yield _code(f"{run.command} replay events.jsonl --rebase")
         yield _code(f"{run.command} journey c:me")
     else:
@@ -242,9 +242,11 @@ def _next(run: Run) -> Iterator[RenderableType]:
 
 
 EXAMPLE = (
-    '{"event_id":"1","type":"product_added","ts":"2026-04-01T10:00:00Z","customer_id":"me",'
-    '"items":[{"product_id":"dress","price":899}],"currency":"NOK"}'
+    '{"event_id":"1","type":"product_added",',
+    '"ts":"2026-04-01T10:00:00Z","customer_id":"me",',
+    '"items":[{"product_id":"dress","price":899}],"currency":"NOK"}',
 )
+"""An event in pieces that fit a narrow terminal: a line that the terminal breaks could not be copied."""
 
 
 def _code(command: str) -> Text:

@@ -50,6 +50,8 @@ def count(output: Output, zone: str, counts: Counts) -> None:
         counts["people"] -= 1
         for phase, at in output.entries:
             counts[f"entered:{output.model}:{phase}:{day_of(at // QUARTER, zone)}"] -= 1
+        for at in output.converted:
+            counts[f"converted:{output.model}:{day_of(at // QUARTER, zone)}"] -= 1
 
 
 def _count_transition(move: Transition, zone: str, counts: Counts) -> None:

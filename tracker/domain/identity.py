@@ -9,7 +9,7 @@ import msgspec
 from tracker.domain import journeys, sessions
 from tracker.domain.events import Item
 from tracker.domain.orders import MONEY
-from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered, Output, Sales
+from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output, Sales
 from tracker.domain.rules import about
 from tracker.domain.said import end_dropoffs
 from tracker.domain.state import (
@@ -42,16 +42,25 @@ encode_legacy = msgspec.msgpack.Encoder().encode
 decode_legacy = msgspec.msgpack.Decoder(Legacy).decode
 
 
-def leave_merged(state: State, ts: int, table: Table) -> list[Happening]:
-    """The anonymous journey, if it was ever told of, ends with `merged`."""
+def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list[Happening], Merged]:
+    """The anonymous journeys that do not go along in `kept` end with `merged` and leave the counters: the events
+    that made them are forwarded and make the customer's."""
     out: list[Happening] = []
+    taken = {journey.id for journey in kept.converted}
+    ended = [journey for journey in state.facts.converted if journey.id not in taken]
+    entries = [entry for journey in ended for entry in journey.entries]
+    if state.facts.journey is not None:
+        entries += state.facts.journey.entries
+    for journey in ended:
+        journeys.end(state.facts, journey, ts, table, out, "merged")
     journeys.leave(state.facts, ts, table, out, "merged")
-    return out
+    converted = [journey.converted_at for journey in ended if journey.converted_at is not None]
+    return out, Merged(table.model.id, [(table.phase_ids[phase], at) for phase, at in entries], converted)
 
 
 def is_empty(facts: Facts, said: Said) -> bool:
     """Whether there is nothing to take over."""
-    return not (facts.last_id or facts.order_ids or said.dropoffs or said.sessions or facts.anonymous_ids)
+    return not (facts.last_id or facts.order_ids or facts.anonymous_ids or said != Said())
 
 
 def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Facts:

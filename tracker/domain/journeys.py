@@ -106,7 +106,7 @@ def convert(
     journey = facts.journey or open_journey(facts, event, table)
     move(facts, journey, table.purchase, "converted", event, table, out, session_id)
     journey.order_id = order.id
-    journey.entries = []
+    journey.converted_at = event.ts
     order.journey = journey.id
     facts.journey = None
     facts.ordered_last = True
@@ -154,10 +154,15 @@ def leave(facts: Facts, at: int, table: Table, out: list[Happening], direction: 
     journey = facts.journey
     if journey is None:
         return
-    current = journey.path[-1] if journey.path else None
-    out.append(_transition(facts, journey, table, current, None, direction, at, None, None))
+    end(facts, journey, at, table, out, direction)
     facts.journey = None
     facts.ordered_last = False
+
+
+def end(facts: Facts, journey: Journey, at: int, table: Table, out: list[Happening], direction: Direction) -> None:
+    """Say that a journey is over."""
+    current = journey.path[-1] if journey.path else None
+    out.append(_transition(facts, journey, table, current, None, direction, at, None, None))
 
 
 def backfilled(facts: Facts, journey: Journey, phase: int, at: int, table: Table, moves: bool) -> Transition:

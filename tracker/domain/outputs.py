@@ -168,10 +168,11 @@ class Superseded(msgspec.Struct, gc=False):
 
 class Merged(msgspec.Struct, gc=False):
     """An anonymous person went into a customer and leaves the map's counters, with the phases (id, at) that their
-    journey before purchase had entered."""
+    journeys had entered, and the times at which those converted."""
 
     model: str
     entries: list[tuple[str, int]]
+    converted: list[int]
 
 
 class Forward(msgspec.Struct, gc=False):

@@ -92,11 +92,14 @@ def _say_session(state: State, closed: SessionClosed, out: list[Output]) -> None
         return
     mine.start = closed.started_at
     mine.digest = digest
+    mine.gone = False
     mine.revision += 1
     closed.revision = mine.revision
     if len(sessions) > 1:
         closed.supersedes = [
-            known.id for known in sessions if known is not mine and closed.started_at <= known.start <= closed.ended_at
+            known.id
+            for known in sessions
+            if known is not mine and (known.gone or closed.started_at <= known.start <= closed.ended_at)
         ]
         if closed.supersedes:
             gone = set(closed.supersedes)

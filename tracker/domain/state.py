@@ -59,7 +59,8 @@ class Journey(msgspec.Struct, array_like=True, gc=False):
     channels: list[str] = []
     order_id: str | None = None
     entries: list[tuple[int, int]] = []
-    """(phase, at) of every phase entered before the purchase."""
+    """(phase, at) of every phase entered."""
+    converted_at: int | None = None
 
 
 class Armed(msgspec.Struct, array_like=True, gc=False):
@@ -161,6 +162,8 @@ class SaidSession(msgspec.Struct, array_like=True, gc=False):
     start: int
     revision: int = 0
     digest: bytes = b""
+    gone: bool = False
+    """Recent events, folded again, make no such session any more: the next one said supersedes it."""
 
 
 class Said(msgspec.Struct, array_like=True, gc=False):

@@ -19,7 +19,7 @@ from tracker.domain import identity, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import FAR, blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
-from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Merged, Output
+from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output, SessionClosed
 from tracker.domain.said import say
 from tracker.domain.state import (
     MAX_TAIL,
@@ -156,12 +156,11 @@ def merge(
     horizon = max(reached, watermark) - table.lateness
     entries = _entries(state)
     older = [entry for entry in entries if entry[0] < horizon]
-    facts = state.facts if state.base is None else decode_facts(state.base)
+    facts = decode_facts(state.base or encode_facts(state.facts))
     recent = entries[_replay(facts, older, table, watermark, []) :]
-    journey = state.facts.journey
-    entered = [(table.phase_ids[phase], at) for phase, at in journey.entries] if journey is not None else []
-    say(state, identity.leave_merged(state, ts, table), table, out)
-    out.append(Merged(table.model.id, entered))
+    ended, merged = identity.leave_merged(state, facts, ts, table)
+    say(state, ended, table, out)
+    out.append(merged)
     if not identity.is_empty(facts, state.said):
         payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
@@ -236,6 +235,11 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], e
     folded = _replay(facts, entries, table, watermark, happenings)
     while (due := next_deadline(facts, table)) <= watermark:
         fire_deadlines(facts, due, table, happenings)
+    alive = {happening.session_id for happening in happenings if isinstance(happening, SessionClosed)}
+    if facts.session is not None:
+        alive.add(facts.session.id)
+    for known in state.said.sessions:
+        known.gone = known.start > state.base_ts and known.id not in alive
     state.facts = facts
     state.tail = b"".join(framed(raw) for _, _, raw in entries[:folded])
     state.tail_count = folded
