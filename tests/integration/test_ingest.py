@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from tests.services import KafkaServer
 from tracker.broker.embedded import embedded_broker
-from tracker.broker.kafka import make_consumer
+from tracker.broker.kafka import make_consumer, partitions_of
 from tracker.broker.sender import Sender
 from tracker.broker.topics import ensure_topics
 from tracker.errors import Unavailable
@@ -64,7 +64,15 @@ class Bench:
         counts = dict.fromkeys([*self.topics.raw_topics, *self.topics.produced], PARTITIONS)
         consumer = make_consumer(self.brokers, self.topics.ingest_group, session_timeout_ms=6000)
         append = append or (sender.append if sender else None)
-        return Ingest(consumer, append, self.topics, counts, settings, self.metrics)
+        return Ingest(
+            consumer,
+            append,
+            self.topics,
+            counts,
+            settings,
+            self.metrics,
+            lambda: partitions_of(self.brokers, self.topics.events),
+        )
 
     @asynccontextmanager
     async def running(self, clock: str = "wall", wrap: Any = None) -> AsyncIterator[Ingest]:
