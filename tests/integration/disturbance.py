@@ -1,0 +1,160 @@
+"""A replay that runs beside the test, so that the test can do something to the product meanwhile, and all that the
+product has to show for it at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import redis
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
+from tests.services import KafkaServer, RedisServer
+from tracker.demo.simulation import simulation
+from tracker.domain.events import Event
+from tracker.domain.state import State, decode_state
+
+TOPICS = ("journey.transitions", "journey.dropoffs", "journey.triggers", "journey.sessions")
+OTHERS = ("journey.dead-letters", "journey.late")
+
+
+def told_by_one_name(visitors: int) -> Iterator[Event]:
+    """The demo's visitors, each with one identity from first to last. Then the log's order of a person's events is
+    that of the file, so the outputs of two runs are equal and not only equivalent, as they are where a merge may
+    come a moment sooner or later."""
+    for event in simulation(visitors=visitors):
+        event.customer_id, event.anonymous_id = event.customer_id or f"{event.anonymous_id}".removesuffix("-a"), None
+        event.customer_id = event.customer_id.removesuffix("-c")
+        yield event
+
+
+class Outcome(NamedTuple):
+    """Everything that a run leaves behind, comparable with another run's."""
+
+    outputs: dict[str, list[dict[str, Any]]]
+    """topic -> payloads, ordered by id."""
+    rest: dict[str, int]
+    """topic -> records in the topics of what could not be used."""
+    counters: dict[str, int]
+    states: dict[str, State]
+    outbox: int
+    """Entries not trimmed; those of the last commit of each partition may be there."""
+
+
+def identity(payload: dict[str, Any]) -> tuple[str, int]:
+    """What an output is identified by: its id, or a session's with the revision."""
+    return payload.get("id") or payload["session_id"], payload.get("revision", 0)
+
+
+async def outcome(pipeline: Pipeline, redis_server: RedisServer) -> Outcome:
+    """Read it all. Must be called when the worker has ended, and before something else is sent."""
+    outputs = {
+        topic: sorted(
+            await pipeline.read(topic), key=lambda one: (one.get("id") or one["session_id"], one.get("revision", 0))
+        )
+        for topic in TOPICS
+    }
+    states: dict[str, State] = {}
+    entries = 0
+    with redis.Redis.from_url(redis_server.url) as store:
+        for key in store.scan_iter(match=f"{pipeline.prefix}{{p*}}:s:*", count=1000):
+            person = key.decode().partition(":s:")[2]
+            if person != "config":
+                states[person] = decode_state(store.get(key))
+        for partition in range(PARTITIONS):
+            entries += store.hlen(f"{pipeline.prefix}{{p{partition}}}:outbox")
+    rest = {topic: len(await pipeline.read(topic)) for topic in OTHERS}
+    return Outcome(outputs, rest, dict(pipeline.counters()), states, entries)
+
+
+class Replay:
+    """`tracker replay` under way."""
+
+    def __init__(self, process: subprocess.Popen[str], pipeline: Pipeline, consumer: AIOKafkaConsumer) -> None:
+        self._process = process
+        self._pipeline = pipeline
+        self._consumer = consumer
+
+    @property
+    def running(self) -> bool:
+        """Whether it still waits for the tracker to publish the rest."""
+        return self._process.poll() is None
+
+    async def written(self, topic: str) -> int:
+        """About how many records a topic has by now; transactions under way count as well."""
+        name = self._pipeline.prefix + topic
+        ends = await self._consumer.end_offsets([TopicPartition(name, number) for number in range(PARTITIONS)])
+        return sum(ends.values())
+
+    async def reach(self, topic: str, records: int) -> None:
+        """Wait until a topic has so many records; the replay must not be over by then."""
+        async with asyncio.timeout(60):
+            while await self.written(topic) < records:
+                assert self.running, f"the replay was over before {topic} had {records} records{self._report()}"
+                await asyncio.sleep(0.02)
+        assert self.running, f"the replay was over when {topic} had {records} records{self._report()}"
+
+    async def finish(self, seconds: float = 60.0) -> None:
+        """Wait until everything is published."""
+        try:
+            await asyncio.to_thread(self._process.wait, seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the replay did not end in {seconds:.0f} s{self._report()}") from None
+        assert self._process.returncode == 0, f"the replay failed{self._report()}"
+
+    def _report(self) -> str:
+        self._process.kill()
+        return f": {self._process.communicate()[0][-2000:]}\n{self._pipeline.worker_log()}"
+
+
+@contextlib.asynccontextmanager
+async def replaying(pipeline: Pipeline, kafka: KafkaServer, recording: Path) -> AsyncIterator[Replay]:
+    """`tracker replay` beside the block."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=None)
+    await consumer.start()
+    process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes no time
+        [*COMMAND, "replay", str(recording)],
+        env=pipeline.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield Replay(process, pipeline, consumer)
+    finally:
+        process.kill()
+        process.communicate()
+        await consumer.stop()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """kill -9, children included: each worker has a process group of its own."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+async def until(met: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Wait until something is so."""
+    begun = time.monotonic()
+    while not met():
+        assert time.monotonic() - begun < seconds, f"not so in {seconds:.0f} s: {what}"
+        await asyncio.sleep(0.1)
+
+
+def gauge(port: int, sample: str) -> float | None:
+    """A sample of a worker's metrics, None while nobody answers or it does not exist."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            lines: Iterable[str] = answer.read().decode().splitlines()
+    except OSError:
+        return None
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample + " ")), None)
