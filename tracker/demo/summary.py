@@ -126,6 +126,7 @@ def show(console: Console, summary: Summary, run: Run) -> None:
         console.print()
     for line in _next(run):
         console.print(line, soft_wrap=True)
+    console.file.flush()  # a demo that stays up has more to say to a file only when it ends
 
 
 def _sorted(
