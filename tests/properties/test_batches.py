@@ -21,15 +21,17 @@ PEOPLE = ("c:p", "c:q", "a:v", "a:w")
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> Log:
+def logs(
+    draw: st.DrawFn, kinds: tuple[str, ...] = ("event",) * 8 + ("late", "copy", "merge"), longest: int = 14
+) -> Log:
     """Events of four people, two of them anonymous, with watermarks that follow at different distances, copies of
     earlier records, and merges. What the tracker sends on to itself is in the log where it would come."""
     log, worker = Log(), Worker()
     ts = START
     reached = START
-    for number in range(draw(st.integers(1, 14))):
+    for number in range(draw(st.integers(1, longest))):
         ts += draw(st.sampled_from(STEPS if draw(st.booleans()) else SHORT_STEPS))
-        kind = draw(st.sampled_from(("event",) * 8 + ("late", "copy", "merge")))
+        kind = draw(st.sampled_from(kinds))
         person = draw(st.sampled_from(PEOPLE))
         if kind == "copy" and log.records:
             copied = draw(st.sampled_from(log.records))
