@@ -58,14 +58,20 @@ class Stages(mode.Service):
         self._make_parts = make_parts
         self._only = only
         self._parts: Parts | None = None
+        self.failure: Exception | None = None
+        """What kept the stages from starting."""
         self._ingest: Ingest | None = None
         self._track: Track | None = None
         self._running: list[asyncio.Task[None]] = []
 
-    async def on_start(self) -> None:
-        """Connect; a wrong setting or an absent broker shows here, before anything is read."""
-        parts = self._parts = self._make_parts()
-        await parts.open()
+    async def open(self) -> None:
+        """Connect; a wrong setting or an absent broker shows here, before Faust runs and anything is read."""
+        parts = self._make_parts()
+        try:
+            await parts.open()
+        except BaseException:
+            await parts.close()
+            raise
         for warning in parts.warnings:
             log.warning("%s", warning)
         log.info(
@@ -74,6 +80,19 @@ class Stages(mode.Service):
             parts.partitions,
             self._only or "ingest and track",
         )
+        self._parts = parts
+
+    async def on_start(self) -> None:
+        """Join the groups."""
+        try:
+            await self._join()
+        except Exception as error:
+            self.failure = error  # Faust logs it and ends well; the process must not
+            raise
+
+    async def _join(self) -> None:
+        parts = self._parts
+        assert parts is not None
         if self._only != "ingest":
             self._track = parts.track()
             await self._track.start()
@@ -118,13 +137,15 @@ def work(make_parts: Callable[[], Parts], only: str | None, level: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tracker-") as folder:
         app = App("tracker", broker="kafka://", web_enabled=False, autodiscover=False, datadir=folder)
         stages = Stages(make_parts, only)
+        loop.run_until_complete(stages.open())
         worker = Worker(app, stages, loglevel=level, logging_config=None, redirect_stdouts=False, quiet=True, loop=loop)
         worker.spinner = None  # its handler would set the root logger to DEBUG, which is slow
         setattr(worker, "_setup_logging", lambda: None)  # noqa: B010 - the command has set logging up
         with suppress(SystemExit):
             worker.execute_from_commandline()
-        if stages.crash_reason is not None:
-            raise stages.crash_reason
+        failure = stages.failure or stages.crash_reason
+        if failure is not None:
+            raise failure
 
 
 RESTART = (1.0, 2.0, 5.0, 10.0)
