@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import sys
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -49,4 +50,5 @@ async def main(brokers: str, namespace: str, seen: sqlite3.Connection) -> None:
 if __name__ == "__main__":
     database = sqlite3.connect(os.environ.get("SEEN", "seen.db"))
     database.execute("CREATE TABLE IF NOT EXISTS seen (ce_id TEXT PRIMARY KEY)")
-    asyncio.run(main(os.environ["TRACKER_BROKERS"], sys.argv[1] if sys.argv[1:] else "", database))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(os.environ["TRACKER_BROKERS"], sys.argv[1] if sys.argv[1:] else "", database))
