@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +20,21 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tracker.broker.raw import RawWriter
 from tracker.demo.simulation import simulation
 from tracker.domain.events import Event
 from tracker.domain.state import State, decode_state
+from tracker.settings import Settings
+from tracker.stream.recording import read_recording
+from tracker.wire.position import NEVER, decode_position
+from tracker.wiring.replaying import longest_wait
 
 TOPICS = ("journey.transitions", "journey.dropoffs", "journey.triggers", "journey.sessions")
 OTHERS = ("journey.dead-letters", "journey.late")
+SMALL_BATCHES = {"TRACKER_BATCH_RECORDS": "500", "TRACKER_BATCH_DEADLINES": "200"}
+"""So that a disturbance has many places to fall into."""
+RAW_TOPICS = ("shop.clicks", "shop.orders")
+CHUNK = 2000
 
 
 def told_by_one_name(visitors: int) -> Iterator[Event]:
@@ -74,6 +84,55 @@ async def outcome(pipeline: Pipeline, redis_server: RedisServer) -> Outcome:
             entries += store.hlen(f"{pipeline.prefix}{{p{partition}}}:outbox")
     rest = {topic: len(await pipeline.read(topic)) for topic in OTHERS}
     return Outcome(outputs, rest, dict(pipeline.counters()), states, entries)
+
+
+class Workload:
+    """A recording and what an undisturbed run makes of it."""
+
+    def __init__(self, recording: Path, expected: Outcome) -> None:
+        self.recording = recording
+        self.expected = expected
+        self.transitions = len(expected.outputs["journey.transitions"])
+
+
+def assert_no_duplicates(found: Outcome) -> None:
+    """Every output is there once."""
+    for topic, payloads in found.outputs.items():
+        repeated = [name for name, times in Counter(map(identity, payloads)).items() if times > 1]
+        assert not repeated, f"{len(repeated)} ids are twice on {topic}, for example {repeated[0]}"
+
+
+def assert_undisturbed(found: Outcome, expected: Outcome) -> None:
+    """All that came out, and all that is kept, is that of the undisturbed run."""
+    assert_no_duplicates(found)
+    assert found.rest == expected.rest
+    for topic, payloads in expected.outputs.items():
+        assert found.outputs[topic] == payloads, topic
+    assert found.counters == expected.counters
+    assert found.states == expected.states
+
+
+async def send_all(pipeline: Pipeline, kafka: KafkaServer, path: Path) -> int:
+    """Write a recording to the raw topics as `tracker replay` does, without waiting for the tracker; the time (ms)
+    at which it is through. For a broker that will be away, which ends a replay."""
+    recording = read_recording([path])
+    wait = longest_wait(Settings())
+    async with RawWriter(kafka.bootstrap, [pipeline.prefix + topic for topic in RAW_TOPICS], idempotent=True) as raw:
+        for start in range(0, len(recording.events), CHUNK):
+            chunk = recording.events[start : start + CHUNK]
+            await raw.send(chunk)
+            await raw.mark(chunk[-1].ts)
+        end = recording.last + wait + 1
+        await raw.mark(end)
+    return end
+
+
+def reached(pipeline: Pipeline, redis_server: RedisServer) -> int:
+    """The least watermark (ms) that the store has seen."""
+    with redis.Redis.from_url(redis_server.url) as store:
+        rows = [store.hget(f"{pipeline.prefix}{{p{partition}}}:r", "position") for partition in range(PARTITIONS)]
+    positions = [decode_position(row) for row in rows if row is not None]
+    return min((at.watermark for at in positions), default=NEVER) if len(positions) == PARTITIONS else NEVER
 
 
 class Replay:

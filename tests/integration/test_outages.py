@@ -1,0 +1,112 @@
+"""Redis and Kafka that go away in the middle of a replay: partitions pause and go on by themselves, and what comes
+out is what comes out of an undisturbed run, id by id and to the last counter."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.integration.disturbance import (
+    SMALL_BATCHES,
+    Workload,
+    assert_undisturbed,
+    gauge,
+    outcome,
+    reached,
+    replaying,
+    send_all,
+    until,
+)
+from tests.integration.pipeline import PARTITIONS, Pipeline
+from tests.services import KafkaServer, RedisServer
+from tracker.child import free_port
+
+AWAY = 3.0
+
+
+def tracked(port: int, state: str) -> float | None:
+    return gauge(port, f'tracker_partitions{{stage="track",state="{state}"}}')
+
+
+@pytest.mark.parametrize("loses", [False, True], ids=["and keeps its data", "and comes back empty"])
+async def test_redis_goes_away_and_comes_back(
+    kafka: KafkaServer, namespace: str, tmp_path: Path, workload: Workload, loses: bool
+) -> None:
+    port = free_port()
+    with RedisServer(aof=not loses) as own:
+        pipeline = Pipeline(kafka, own, namespace, tmp_path, TRACKER_METRICS_PORT=str(port), **SMALL_BATCHES)
+        await asyncio.to_thread(pipeline.run, "topics")
+        with pipeline.worker() as worker:
+            async with replaying(pipeline, kafka, workload.recording) as replay:
+                await replay.reach("journey.transitions", int(0.3 * workload.transitions))
+                await asyncio.to_thread(own.kill if loses else own.stop)
+                await until(lambda: tracked(port, "paused") == PARTITIONS, "every partition pauses")
+                assert tracked(port, "running") == tracked(port, "stopped") == 0
+                await asyncio.sleep(AWAY)
+                assert replay.running
+                await asyncio.to_thread(own.start)
+                await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again")
+                await replay.finish()
+            assert worker.poll() is None
+        assert_undisturbed(await outcome(pipeline, own), workload.expected)
+
+
+async def test_redis_is_emptied_while_the_worker_is_down(
+    kafka: KafkaServer, namespace: str, tmp_path: Path, workload: Workload
+) -> None:
+    with RedisServer() as own:
+        pipeline = Pipeline(kafka, own, namespace, tmp_path, **SMALL_BATCHES)
+        await asyncio.to_thread(pipeline.run, "topics")
+        async with replaying(pipeline, kafka, workload.recording) as replay:
+            with pipeline.worker() as worker:
+                await replay.reach("journey.transitions", int(0.5 * workload.transitions))
+                worker.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(worker.wait, 20) == 0
+            assert replay.running
+            flush(own)
+            with pipeline.worker():
+                await replay.finish()
+        assert "rebuilding from the log, nothing is published twice" in pipeline.worker_log()
+        assert_undisturbed(await outcome(pipeline, own), workload.expected)
+
+        before = reached(pipeline, own)
+        flush(own)
+        with pipeline.worker():
+            await until(lambda: reached(pipeline, own) >= before, "the store is rebuilt")
+        assert_undisturbed(await outcome(pipeline, own), workload.expected)
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["in order", "by a crash"])
+async def test_kafka_goes_away_and_comes_back(
+    redis_server: RedisServer, namespace: str, tmp_path: Path, workload: Workload, crash: bool
+) -> None:
+    port = free_port()
+    with KafkaServer() as own:
+        pipeline = Pipeline(own, redis_server, namespace, tmp_path, TRACKER_METRICS_PORT=str(port), **SMALL_BATCHES)
+        await asyncio.to_thread(pipeline.run, "topics")
+        end = await send_all(pipeline, own, workload.recording)
+        with pipeline.worker() as worker:
+            await until(lambda: (sent(port) or 0) > 0.3 * workload.transitions, "some transitions are out")
+            await asyncio.to_thread(own.kill if crash else own.stop)
+            assert reached(pipeline, redis_server) < end, "the tracker was through before the broker went away"
+            await until(lambda: tracked(port, "paused"), "partitions pause")
+            await asyncio.sleep(AWAY)
+            await asyncio.to_thread(own.start)
+            await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)
+            await until(lambda: reached(pipeline, redis_server) >= end, "everything is tracked", 60)
+            assert tracked(port, "stopped") == 0
+            assert worker.poll() is None
+        assert_undisturbed(await outcome(pipeline, redis_server), workload.expected)
+
+
+def sent(port: int) -> float | None:
+    return gauge(port, 'tracker_outputs_total{topic="journey.transitions"}')
+
+
+def flush(server: RedisServer) -> None:
+    with redis.Redis.from_url(server.url) as store:
+        store.flushall()
