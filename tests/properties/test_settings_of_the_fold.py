@@ -24,10 +24,10 @@ from tests.properties.runner import (
     table,
     withheld_said,
 )
-from tests.properties.strategies import BACKLOG, HOUR, MINUTE, Arrival, delayed, honest, scripts
+from tests.properties.strategies import BACKLOG, HOUR, MINUTE, SHORT_STEPS, Arrival, delayed, honest, scripts
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings
-from tracker.domain.outputs import LateEvent
+from tracker.domain.outputs import LateEvent, SessionClosed
 
 NIGHT = (22 * 60, 8 * 60)
 SIESTA = (12 * 60, 15 * 60)
@@ -69,3 +69,13 @@ def test_a_lateness_longer_than_the_waits_gives_the_same_facts_and_sessions(arri
     assert not person.said(LateEvent)
     assert standing_said(person) == standing_of(expected, person.watermark)
     assert sessions_said(person) == sessions_of(expected)
+
+
+@given(arrivals=honest(scripts(SHORT_STEPS, longest=20), (0, 1, 10 * MINUTE, HOUR)))
+def test_the_cap_cuts_at_the_same_events_whatever_their_order_of_arrival(arrivals: list[Arrival]) -> None:
+    person = Person(table=table(settings=TIGHT)).log(arrivals)
+    expected = fold([a.event for a in arrivals], person.watermark, TIGHT_TABLE)
+    assert sessions_said(person) == sessions_of(expected)
+    assert [session.revision for session in person.said(SessionClosed)] == [1] * len(expected.sessions)
+    assert drop_offs_said(person) == drop_offs_of(expected)
+    assert standing_said(person) == standing_of(expected, person.watermark)
