@@ -99,7 +99,10 @@ class PartitionFold:
         self._encoder = encoder
         self._decode = decode
         self._tally = tally
-        self._cache: OrderedDict[bytes, State] = OrderedDict()
+        self._cache: OrderedDict[bytes, bytes | None] = OrderedDict()
+        """Person to encoded state, None for somebody never seen. Decoding a state for each event and encoding it
+        again is quicker than keeping objects: those of 10,000 persons lie all over the memory, and waiting for them
+        takes longer than making them anew (`docs/decisions`)."""
         self._bound = cache
         self._suppress = suppress_until
         self._reached, _ = marks.own(config.sources, partitions)
@@ -142,11 +145,9 @@ class PartitionFold:
     def load(self, states: Iterable[tuple[bytes, bytes | None]], timers: Iterable[tuple[int, bytes]]) -> None:
         """Take in what the store answered."""
         for key, stored in states:
+            self._cache[key] = stored
             if stored is None:
-                self._cache[key] = new_state(key.decode())
                 self._fresh.add(key)
-            else:
-                self._cache[key] = decode_state(stored)
         self._heap = list(timers)
         heapify(self._heap)
 
@@ -178,7 +179,8 @@ class PartitionFold:
                 self._dead.append(DeadRecord(record, error))
                 done += 1
                 continue
-            state = cache[key]
+            stored = cache[key]
+            state = decode_state(stored) if stored is not None else new_state(key.decode())
             ts = event.ts
             table = self.table
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
@@ -188,6 +190,7 @@ class PartitionFold:
                 timer = state.timer
                 if timer is None or timer > ts + table.shortest or outcome == "waiting":
                     self._set_timer(key, state)
+                cache[key] = encode_state(state)
             if out:
                 self._say(out, record.offset)
             done += 1
@@ -215,14 +218,14 @@ class PartitionFold:
                 self.config_changed = True
                 self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
-            state = self._cache[record.key]
+            state = self._state(record.key)
             watermark = self.position.watermark
             if isinstance(control, Merge):
                 merge(state, control.customer, control.ts, self.table, watermark, out, self._reached)
             else:
                 absorb(state, control.person, control.payload, self.table, watermark, out)
-            self._dirty.add(record.key)
             self._set_timer(record.key, state)
+            self._keep(record.key, state)
             if out:
                 self._say(out, record.offset)
         return True
@@ -233,22 +236,23 @@ class PartitionFold:
         if watermark == self.position.watermark and not resumed:
             return True
         self.position = Position(offset, watermark, self.position.due, self.position.person)
-        heap, cache, table = self._heap, self._cache, self.table
+        heap, table = self._heap, self.table
         horizon = self._horizon
         while heap and heap[0][0] <= watermark:
             if horizon is not None and heap[0] > horizon:
                 break
             due, key = heappop(heap)
-            state = cache.get(key)
-            if state is None or state.timer != due:
+            state = self._state(key)
+            if state.timer != due:
                 continue
             actual = next_due(state, table, watermark)
             if actual > due:
                 self._set_timer(key, state, actual)
+                self._keep(key, state)
                 continue
-            self._dirty.add(key)
             if advance(state, due, watermark, table, out):
                 self._set_timer(key, state)
+                self._keep(key, state)
             else:
                 self._forget(key)
             self.position = Position(offset, watermark, due, state.facts.person)
@@ -265,8 +269,16 @@ class PartitionFold:
         self._dirty.discard(key)
         self._gone.add(key)
         self._timers[key] = None
-        self._cache[key] = new_state(key.decode())
+        self._cache[key] = None
         self._fresh.add(key)
+
+    def _state(self, key: bytes) -> State:
+        stored = self._cache[key]
+        return decode_state(stored) if stored is not None else new_state(key.decode())
+
+    def _keep(self, key: bytes, state: State) -> None:
+        self._cache[key] = encode_state(state)
+        self._dirty.add(key)
 
     def _set_timer(self, key: bytes, state: State, due: int | None = None) -> None:
         if due is None:
@@ -275,14 +287,12 @@ class PartitionFold:
             if state.timer is not None:
                 state.timer = None
                 self._timers[key] = None
-                self._dirty.add(key)
             return
         if state.timer is None or due != state.timer:
             if state.timer is not None and due > state.timer > self.position.watermark:
                 return
             state.timer = due
             self._timers[key] = due
-            self._dirty.add(key)
             if due <= self._until:
                 heappush(self._heap, (due, key))
 
@@ -325,7 +335,7 @@ class PartitionFold:
         walked = Walked(
             done=done,
             position=self.position,
-            states=[(names[key], encode_state(cache[key])) for key in self._dirty],
+            states=[(names[key], state) for key in self._dirty if (state := cache[key]) is not None],
             gone=[names[key] for key in gone],
             timers=[(names[key], due) for key, due in self._timers.items()],
             counters=[(field, n) for field, n in self._counts.items() if n],
