@@ -67,6 +67,8 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
     """The customer's older facts with those of the anonymous person: commutes with orders and with other merges."""
     anonymous = other.person[2:] if other.person.startswith("a:") else None
     own.anonymous_ids = _union(own.anonymous_ids, [anonymous] if anonymous else [], other.anonymous_ids)[:MAX_IDS]
+    if other.previous_session_id and (own.previous_session_id is None or other.last > own.last):
+        own.previous_session_id = other.previous_session_id
     if (other.last, other.last_id) > (own.last, own.last_id):
         own.last, own.last_id = other.last, other.last_id
     own.fired = max(own.fired, other.fired)

@@ -166,6 +166,7 @@ def merge(
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
     out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent)
     fresh = new_state(state.facts.person)
+    fresh.facts.journeys = state.facts.journeys  # a device that is shared later must not use their ids again
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
     state.base_ts, state.ids = fresh.base_ts, b""
     _drop_tail(state)
