@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_no_duplicates, outcome, told_by_one_name
+from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_once, outcome, told_by_one_name
 from tests.integration.pipeline import Pipeline, write_events
 from tests.services import KafkaServer, RedisServer
 
@@ -23,5 +23,5 @@ def workload(kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: py
     with pipeline.worker():
         pipeline.run("replay", str(recording))
     expected = asyncio.run(outcome(pipeline, redis_server))
-    assert_no_duplicates(expected)
+    assert_once(expected.outputs)
     return Workload(recording, expected)

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,16 +95,16 @@ class Workload:
         self.transitions = len(expected.outputs["journey.transitions"])
 
 
-def assert_no_duplicates(found: Outcome) -> None:
-    """Every output is there once."""
-    for topic, payloads in found.outputs.items():
+def assert_once(outputs: Mapping[str, Iterable[dict[str, Any]]]) -> None:
+    """Every output is on its topic once."""
+    for topic, payloads in outputs.items():
         repeated = [name for name, times in Counter(map(identity, payloads)).items() if times > 1]
         assert not repeated, f"{len(repeated)} ids are twice on {topic}, for example {repeated[0]}"
 
 
 def assert_undisturbed(found: Outcome, expected: Outcome) -> None:
     """All that came out, and all that is kept, is that of the undisturbed run."""
-    assert_no_duplicates(found)
+    assert_once(found.outputs)
     assert found.rest == expected.rest
     for topic, payloads in expected.outputs.items():
         assert found.outputs[topic] == payloads, topic
