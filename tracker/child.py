@@ -98,7 +98,7 @@ class Child:
                     stderr=subprocess.STDOUT,
                     env=self._env,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call, safe beside threads
+                    preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, safe beside threads
                 )
             except OSError as error:
                 what = f"{self._command[0]}: {error.strerror}"
@@ -185,14 +185,14 @@ def shipped_binary(wheel: str, package: str, path: str) -> Path:
     )
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What runs in the child between fork and exec: ask Linux to kill it when our thread ends."""
+def die_with_parent(wanted: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:
+    """What runs in the child between fork and exec: ask Linux to send it a signal when our thread ends."""
     if _LIBC is None or threading.current_thread() is not threading.main_thread():
         return None
     libc, parent = _LIBC, os.getpid()
 
     def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_PDEATHSIG, wanted)
         if os.getppid() != parent:  # the parent died before we could ask
             os._exit(1)
 

@@ -24,6 +24,7 @@ import uvloop
 from faust.app.base import BootStrategy
 from faust.worker import Worker
 
+from tracker.child import die_with_parent
 from tracker.domain.events import KNOWN_TYPES
 from tracker.errors import SettingError
 from tracker.metrics import Metrics, serve
@@ -183,7 +184,13 @@ def supervise(command: Sequence[str], processes: int) -> int:
                 del copies[number]
             if number not in copies and time.monotonic() >= start_at[number]:
                 env = os.environ | {"TRACKER_PROCESS": str(number)}
-                copies[number] = subprocess.Popen(command, env=env, start_new_session=True)
+                # A copy that outlived this process would keep its partitions and its port from those that follow.
+                copies[number] = subprocess.Popen(
+                    command,
+                    env=env,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - as in child.py
+                )
         time.sleep(0.1)
     for copy in copies.values():
         if copy.poll() is None:
