@@ -22,9 +22,9 @@ from contextlib import suppress
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from tracker.errors import Fenced, PositionRefused, TrackerError, Unavailable
+from tracker.errors import Fenced, Irreconcilable, PositionRefused, TrackerError, Unavailable
 from tracker.metrics import Metrics, Stage
 from tracker.stream.ports import Record
 from tracker.stream.watchdog import Watchdog
@@ -167,6 +167,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def _run(self, partition: TopicPartition) -> None:
         handler = self._make(partition)
         attempt = 0
+        offset = refused = -1
         try:
             while partition not in self._leaving:
                 try:
@@ -179,6 +180,10 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                     attempt = 0
                     await self._read(partition, handler)
                 except PAUSES as error:
+                    if isinstance(error, OffsetOutOfRangeError):
+                        if offset == refused:  # asked for again: it will not come back
+                            raise Irreconcilable(_cut_off(partition, offset)) from error
+                        refused = offset
                     attempt += 1
                     self._pause(partition, "paused")
                     level = logging.WARNING if attempt in {1, 10, 100} or attempt % 1000 == 0 else logging.DEBUG
@@ -244,3 +249,10 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
 def _text(error: BaseException) -> str:
     return str(error) if isinstance(error, TrackerError) else repr(error)
+
+
+def _cut_off(partition: TopicPartition, offset: int) -> str:
+    return (
+        f"{partition.topic}/{partition.partition} has no offset {offset}: the topic was cut off or made anew. Ways "
+        "out: bring it back, or begin anew under another TRACKER_NAMESPACE"
+    )

@@ -143,6 +143,12 @@ class TrackPartition:
                 f"{self._context.topics.track_group}, or begin anew under another TRACKER_NAMESPACE"
             )
         if committed.order() <= (row.position if row is not None else Position(start)).order():
+            if row is not None and row.position.offset < start:
+                raise Irreconcilable(
+                    f"{where}: Redis is at offset {row.position.offset}, but the log begins at {start}: what lay "
+                    "between was deleted before it was folded (TRACKER_EVENTS_RETENTION). Way out: accept the loss and "
+                    "begin anew under another TRACKER_NAMESPACE"
+                )
             return None
         behind = row.position.offset if row is not None else 0
         if behind < start:
