@@ -138,7 +138,13 @@ def work(make_parts: Callable[[], Parts], only: str | None, level: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tracker-") as folder:
         app = App("tracker", broker="kafka://", web_enabled=False, autodiscover=False, datadir=folder)
         stages = Stages(make_parts, only)
-        loop.run_until_complete(stages.open())
+        opening = loop.create_task(stages.open())
+        for wanted in (signal.SIGINT, signal.SIGTERM):  # until Faust looks after them
+            loop.add_signal_handler(wanted, opening.cancel)
+        try:
+            loop.run_until_complete(opening)
+        except asyncio.CancelledError:
+            return
         worker = Worker(app, stages, loglevel=level, logging_config=None, redirect_stdouts=False, quiet=True, loop=loop)
         worker.spinner = None  # its handler would set the root logger to DEBUG, which is slow
         setattr(worker, "_setup_logging", lambda: None)  # noqa: B010 - the command has set logging up
