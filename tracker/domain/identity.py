@@ -58,6 +58,19 @@ def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list
     return out, Merged(table.model.id, [(table.phase_ids[phase], at) for phase, at in entries], converted)
 
 
+def sales_forwarded(kept: Facts, all_: Facts) -> list[Sales]:
+    """Take back what recent orders, refunds and cancellations counted: they are forwarded and count where they
+    arrive, once, whoever else reported them."""
+    orders = kept.order_count - all_.order_count
+    back = []
+    for currency in dict.fromkeys([*kept.revenue, *all_.revenue, ""]):
+        amount = kept.revenue.get(currency, 0) - all_.revenue.get(currency, 0)
+        if orders or amount:
+            back.append(Sales(f"forwarded:{all_.person}", orders, amount, currency))
+            orders = 0
+    return back
+
+
 def is_empty(facts: Facts, said: Said) -> bool:
     """Whether there is nothing to take over."""
     return not (facts.last_id or facts.order_ids or facts.anonymous_ids or said != Said())
@@ -105,7 +118,6 @@ def join_said(own: Said, other: Said) -> None:
     own.sessions = own.sessions + [session for session in other.sessions if session.id not in ids]
     own.moves = own.moves + other.moves
     own.entered = {**other.entered, **own.entered}
-    own.sales += other.sales
     own.orders += other.orders
 
 

@@ -55,29 +55,29 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
         start = session.start if session is not None and session.id == move.session_id else move.at
         said.sessions.append(SaidSession(move.session_id, start))
     key = (move.at, move.journey_id, move.event_id or move.direction, move.to_phase or "")
-    if said.moves:
-        if key in said.moves:
+    if key in said.moves:
+        return
+    stands = said.phases.get(move.journey_id, move.from_phase)
+    latest = max((known for known in said.moves if known[1] == move.journey_id), default=None)
+    behind = False
+    if move.to_phase is not None and move.direction != "converted" and latest is not None and key < latest:
+        entered = said.entered.get(move.journey_id, [])
+        if move.to_phase in entered:
             return
-        latest = max((known for known in said.moves if known[1] == move.journey_id), default=None)
-        if latest is not None and key < latest and move.to_phase is not None:
-            to_phase = move.to_phase
-            entered = said.entered.get(move.journey_id, [])
-            if move.direction == "converted":
-                move = msgspec.structs.replace(move, from_phase=latest[3] or None, dwell_ms=None)
-            elif to_phase in entered:
-                return
-            else:
-                place = table.phase_ids.index
-                furthest = place(to_phase) > max(map(place, entered), default=-1)
-                move = msgspec.structs.replace(
-                    move,
-                    direction="backfilled",
-                    dwell_ms=None,
-                    from_phase=latest[3] or None if furthest else None,
-                )
+        place = table.phase_ids.index
+        behind = place(move.to_phase) < max(map(place, entered), default=-1)
+        move = msgspec.structs.replace(
+            move, direction="backfilled", dwell_ms=None, from_phase=None if behind else stands
+        )
+    elif move.from_phase != stands:
+        if move.to_phase == stands and move.direction != "converted":
+            return
+        move = msgspec.structs.replace(move, from_phase=stands, dwell_ms=None)
     said.moves.append(key)
     if move.to_phase is not None:
         said.entered.setdefault(move.journey_id, []).append(move.to_phase)
+    if not behind:
+        said.phases[move.journey_id] = move.to_phase
     out.append(move)
 
 

@@ -174,6 +174,8 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     """Transitions of recent events: (at, journey id, event id or direction, phase entered or "")."""
     entered: dict[str, list[str]] = {}
     """Journey id -> phases said to have been entered by recent events."""
+    phases: dict[str, str | None] = {}
+    """Journey id -> the phase that it stands in by what was said, where that may differ from the facts."""
     left: str | None = None
     """The journey last said to have been left; a late event may revive it, but it leaves in words only once."""
     sessions: list[SaidSession] = []

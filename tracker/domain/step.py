@@ -161,6 +161,8 @@ def merge(
     ended, merged = identity.leave_merged(state, facts, ts, table)
     say(state, ended, table, out)
     out.append(merged)
+    out.extend(identity.sales_forwarded(facts, state.facts))
+    state.said.sales = b""
     if not identity.is_empty(facts, state.said):
         payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
@@ -234,6 +236,14 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], e
     facts = decode_facts(state.base)
     happenings: list[Happening] = []
     folded = _replay(facts, entries, table, watermark, happenings)
+    if folded > MAX_TAIL:
+        # Too many to fold again each time: the older half becomes the base, and what comes before it is late.
+        half = folded // 2
+        base = decode_facts(state.base)
+        _replay(base, entries[:half], table, watermark, [])
+        state.base, state.base_ts = encode_facts(base), max(base.last, base.fired)
+        entries, folded = entries[half:], folded - half
+        out.append(Bound("recent_events"))
     while (due := next_deadline(facts, table)) <= watermark:
         fire_deadlines(facts, due, table, happenings)
     alive = {happening.session_id for happening in happenings if isinstance(happening, SessionClosed)}
@@ -334,6 +344,8 @@ def _settle(state: State) -> None:
     state.base_ts = max(state.facts.last, state.facts.fired)
     _drop_tail(state)
     said.moves, said.entered, said.orders, said.sales = [], {}, b"", b""
+    alive = {journey.id for journey in (state.facts.journey, *state.facts.converted) if journey is not None}
+    said.phases = {journey: phase for journey, phase in said.phases.items() if journey in alive}
     said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
 
 
