@@ -51,7 +51,9 @@ class Progress:
         if committed is None:
             return NEVER
         if committed.metadata:
-            return decode_position(committed.metadata).watermark
+            position = decode_position(committed.metadata)
+            # In the middle of a watermark's deadlines only those before the last one done are out.
+            return position.watermark if position.due is None else position.due - 1
         # A broker that drops the metadata (the embedded one): the store knows the watermark of that offset.
         row = await self._store.row(partition)
         if row is None or committed.offset < row.position.offset or row.position.due is not None:
