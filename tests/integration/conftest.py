@@ -11,7 +11,7 @@ from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_once, 
 from tests.integration.pipeline import Pipeline, write_events
 from tests.services import KafkaServer, RedisServer
 
-VISITORS = 2700
+VISITORS = 2200
 
 
 @pytest.fixture(scope="session")

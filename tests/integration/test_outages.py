@@ -25,7 +25,7 @@ from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
 from tracker.child import free_port
 
-AWAY = 3.0
+AWAY = 2.0
 
 
 def tracked(port: int, state: str) -> float | None:
@@ -93,7 +93,8 @@ async def test_kafka_goes_away_and_comes_back(
             await until(lambda: (sent(port) or 0) > 0.3 * workload.transitions, "some transitions are out")
             await asyncio.to_thread(own.kill if crash else own.stop)
             assert reached(pipeline, redis_server) < end, "the tracker was through before the broker went away"
-            await until(lambda: tracked(port, "paused"), "partitions pause")
+            if not crash:  # a publisher whose broker says nothing more gives it as long as a transaction may take
+                await until(lambda: tracked(port, "paused"), "partitions pause")
             await asyncio.sleep(AWAY)
             await asyncio.to_thread(own.start)
             await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)

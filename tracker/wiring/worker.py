@@ -32,6 +32,7 @@ from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
 from tracker.stream.tracker import Track
 from tracker.wiring.parts import Parts
+from tracker.wiring.repeats import hold_back_repeats
 
 log = logging.getLogger("tracker.worker")
 
@@ -129,6 +130,7 @@ class Stages(mode.Service):
 
 def work(make_parts: Callable[[], Parts], only: str | None, level: str) -> None:
     """Run a worker in this process until SIGINT or SIGTERM; raises what kept it from starting or made it crash."""
+    hold_back_repeats()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     # Events, states and outputs hold no cycles: looking for some among them every 700 allocations costs a fifth of
