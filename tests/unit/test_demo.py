@@ -119,6 +119,7 @@ def test_the_page_tells_figures_promise_simulation_and_commands_on_lines_of_thei
 
 def test_the_example_command_can_be_copied_from_a_narrow_terminal(tmp_path: Path) -> None:
     lines = printed(width=80).splitlines()
+    assert max(map(len, [*lines, *printed(stays=False, width=80).splitlines()])) <= 80
     first = next(number for number, line in enumerate(lines) if line.startswith("  echo"))
     last = next(number for number, line in enumerate(lines) if line.endswith("events.jsonl"))
     subprocess.run(["sh", "-c", "\n".join(lines[first : last + 1])], cwd=tmp_path, check=True)

@@ -237,17 +237,17 @@ def _next(run: Run) -> Iterator[RenderableType]:
         yield _code(f"{run.command} replay events.jsonl --rebase")
         yield _code(f"{run.command} journey c:me")
     else:
-        yield "Without a terminal the demo ends here. Started in one it stays up, for your own events too:\n"
+        yield "Without a terminal the demo ends here. In one it stays up, for your events too:\n"
         yield _code(f"{run.command} demo")
-    yield "\nAn event is a JSON object on a line of its own, with at least an id, a type, a time and a person."
+    yield "\nAn event is a JSON object on its own line: id, type, time and person at least."
 
 
 EXAMPLE = (
-    '{"event_id":"1","type":"product_added",',
-    '"ts":"2026-04-01T10:00:00Z","customer_id":"me",',
-    '"items":[{"product_id":"dress","price":899}],"currency":"NOK"}',
+    '{"event_id":"1","type":"product_added","customer_id":"me",',
+    '"ts":"2026-04-01T10:00:00Z","currency":"NOK",',
+    '"items":[{"product_id":"dress","price":899}]}',
 )
-"""An event in pieces that fit a narrow terminal: a line that the terminal breaks could not be copied."""
+"""An event in pieces that fit a terminal of 80 columns."""
 
 
 def _code(command: str) -> Text:
