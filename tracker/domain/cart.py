@@ -36,31 +36,37 @@ def apply(facts: Facts, event: Event, operation: Cart) -> tuple[bool, bool, bool
 
     An event of another cart (`cart_id`) begins with that one: the person's cart is the one last touched."""
     before = facts.cart
-    if event.cart_id is not None and facts.cart_id is not None and event.cart_id != facts.cart_id:
+    items = event.items
+    another = event.cart_id is not None and facts.cart_id is not None and event.cart_id != facts.cart_id
+    if another:
         before = []
+    elif before and operation is Cart.FILL_IF_EMPTY:
+        return False, False, False
     if operation is Cart.EMPTY:
         after: list[Item] = []
     elif operation is Cart.SNAPSHOT:
-        after = before if event.items is None else _merge([], event.items)
-    elif operation is Cart.FILL_IF_EMPTY:
-        after = before or _merge([], event.items or [])
-    elif operation is Cart.ADD:
-        after = _merge(before, event.items or [])
+        after = before if items is None else _merge([], items)
+    elif operation is Cart.REMOVE:
+        after = _without(before, items or [])
     else:
-        after = _without(before, event.items or [])
-    if operation is not Cart.FILL_IF_EMPTY or after is not before:
-        facts.cart_touched = event.ts
-    if event.cart_id and after:
-        facts.cart_id = event.cart_id
-    emptied = operation is Cart.EMPTY or (bool(before) and not after)
-    old, new = content(facts.cart), content(after)
-    changed = old != new
+        after = _merge(before, items or [])
+    facts.cart_touched = event.ts
+    if event.currency:
+        facts.currency = event.currency
+    if after is before and not another:
+        changed = added = False
+    elif operation is Cart.ADD and not another:
+        changed = added = True  # quantities only grow
+    else:
+        old, new = content(facts.cart), content(after)
+        changed = old != new
+        added = changed and _added(before, after)
     facts.cart = after
     if not after:
         facts.cart_id = None
-    if event.currency:
-        facts.currency = event.currency
-    return changed, changed and _added(before, after), emptied
+    elif event.cart_id:
+        facts.cart_id = event.cart_id
+    return changed, added, operation is Cart.EMPTY or (bool(before) and not after)
 
 
 def take_out(facts: Facts, event: Event) -> None:
@@ -97,22 +103,27 @@ def described(facts: Facts) -> CartContent | None:
 
 
 def _merge(lines: list[Item], items: list[Item]) -> list[Item]:
-    merged = {(line.product_id, line.sku): line for line in lines}
+    """The lines with the items added; the very same list where that changes nothing."""
+    merged = lines
     for item in items:
-        key = (item.product_id, item.sku)
-        known = merged.get(key)
-        if known is None:
-            if len(merged) < MAX_CART_LINES and item.quantity > 0:
-                merged[key] = item
+        if item.quantity <= 0:
+            continue
+        if merged is lines:
+            merged = list(lines)
+        for place, line in enumerate(merged):
+            if line.product_id == item.product_id and line.sku == item.sku:
+                merged[place] = msgspec.structs.replace(
+                    line,
+                    quantity=line.quantity + item.quantity,
+                    price=line.price if item.price is None else item.price,
+                    name=item.name or line.name,
+                    category=item.category or line.category,
+                )
+                break
         else:
-            merged[key] = msgspec.structs.replace(
-                known,
-                quantity=known.quantity + max(item.quantity, 0),
-                price=known.price if item.price is None else item.price,
-                name=item.name or known.name,
-                category=item.category or known.category,
-            )
-    return list(merged.values())
+            if len(merged) < MAX_CART_LINES:
+                merged.append(item)
+    return merged
 
 
 def _without(lines: list[Item], items: list[Item]) -> list[Item]:
