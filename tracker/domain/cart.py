@@ -41,6 +41,8 @@ def apply(facts: Facts, event: Event, operation: Cart) -> tuple[bool, bool, bool
     if another:
         before = []
     elif before and operation is Cart.FILL_IF_EMPTY:
+        facts.cart_id = event.cart_id or facts.cart_id
+        facts.currency = event.currency or facts.currency
         return False, False, False
     if operation is Cart.EMPTY:
         after: list[Item] = []
