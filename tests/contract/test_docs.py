@@ -240,6 +240,18 @@ def test_every_decision_is_in_the_list_under_its_title() -> None:
         assert (folder / name).read_text("utf-8").startswith(f"# {number}. {title}\n")
 
 
+def test_the_journey_of_one_event_names_what_is_in_its_files() -> None:
+    text = (
+        (_DOCS / "architecture.md").read_text(encoding="utf-8").split("## The journey of one event")[1].split("## ")[0]
+    )
+    steps = re.split(r"^\d\. ", text, flags=re.MULTILINE)[1:]
+    assert len(steps) == 5
+    for step in steps:
+        files = [(_ROOT / name).read_text(encoding="utf-8") for name in re.findall(r"`(tracker/[\w/.]+)`", step)]
+        for name in re.findall(r"`(\w+)`", step):
+            assert any(re.search(rf"\b{name}\b", file) for file in files), f"{name} is in none of its files"
+
+
 def test_documents_name_no_place_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(?<![\w.])/(?:work|root|home|tmp)\b", page.read_text(encoding="utf-8")), page
