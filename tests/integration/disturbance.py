@@ -35,6 +35,7 @@ SMALL_BATCHES = {"TRACKER_BATCH_RECORDS": "500", "TRACKER_BATCH_DEADLINES": "200
 """So that a disturbance has many places to fall into."""
 RAW_TOPICS = ("shop.clicks", "shop.orders")
 CHUNK = 2000
+MORE = 100
 
 
 def told_by_one_name(visitors: int) -> Iterator[Event]:
@@ -155,7 +156,9 @@ class Replay:
         return sum(ends.values())
 
     async def reach(self, topic: str, records: int) -> None:
-        """Wait until a topic has so many records; the replay must not be over by then."""
+        """Wait until a topic has so many records, and more than now, so that whoever writes them is at work; the
+        replay must not be over by then."""
+        records = max(records, await self.written(topic) + MORE)
         async with asyncio.timeout(60):
             while await self.written(topic) < records:
                 assert self.running, f"the replay was over before {topic} had {records} records{self._report()}"
