@@ -100,6 +100,7 @@ async def test_kafka_goes_away_and_comes_back(
             await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)
             await until(lambda: reached(pipeline, redis_server) >= end, "everything is tracked", 60)
             assert tracked(port, "stopped") == 0
+            assert gauge(port, 'tracker_transactions_total{outcome="committed"}')
             assert worker.poll() is None
         assert_undisturbed(await outcome(pipeline, redis_server), workload.expected)
 
