@@ -156,7 +156,7 @@ def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pyte
     assert "vurdering → kjøp" in text
     assert "2 × Kjole" in text
     assert "cart_abandoned at 2026-03-02 13:00:01" in text
-    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: state if person == "c:42" else None)
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, model) if person == "c:42" else None)
     assert json.loads(call("journey", "42", "--json").stdout)["person_id"] == "c:42"
     assert "2 × Kjole" in call("journey", "c:42").stdout
 

@@ -22,23 +22,22 @@ UNIT = 10_000
 @click.command
 @click.argument("person")
 @json_option
-@with_settings("brokers", "redis_url", "namespace", "model")
+@with_settings("brokers", "redis_url", "namespace")
 def journey(settings: Settings, person: str, as_json: bool) -> None:
     """Show where PERSON is: a person id (c:… or a:…), or a customer's or a visitor's id alone.
 
     Somebody who was recognised as a customer is shown as that customer.
     """
-    from tracker.journeys.loader import load
     from tracker.wiring import show_journey
 
-    model = load(settings.model[0])
     asked = [person] if person.startswith(("c:", "a:")) else [f"c:{person}", f"a:{person}"]
     for person_id in asked:
-        state = show_journey(settings, person_id)
-        if state is not None and state.merged_into:
-            click.echo(f"{person_id} is {state.merged_into}.", err=True)
-            state = show_journey(settings, state.merged_into) or state
-        if state is not None:
+        found = show_journey(settings, person_id)
+        if found is not None and (customer := found[0].merged_into):
+            click.echo(f"{person_id} is {customer}.", err=True)
+            found = show_journey(settings, customer) or found
+        if found is not None:
+            state, model = found
             if as_json:
                 print_json(view(state, model))
             else:

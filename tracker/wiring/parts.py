@@ -21,7 +21,7 @@ from tracker.metrics import Metrics
 from tracker.settings import Settings
 from tracker.store.redis import RedisStore
 from tracker.stream.ingest import Ingest
-from tracker.stream.track import FOLD_VERSION, Limits, TrackContext
+from tracker.stream.track import CONFIG_KEY, FOLD_VERSION, Limits, TrackContext
 from tracker.stream.tracker import Track
 from tracker.wire.control import Config, Control, control_kind, decode_control, source_name
 from tracker.wire.decode import decode_canonical
@@ -182,6 +182,13 @@ async def delivery_of(settings: Settings) -> bool:
             "allowed there: auto or at_least_once"
         )
     return possible
+
+
+async def stored_config(store: RedisStore, partition: int) -> Config | None:
+    """The config in force in a partition, as it lies beside the states; None where nothing was folded yet."""
+    (stored,) = await store.states(partition, [CONFIG_KEY])
+    found = None if stored is None else decode_control("config", stored)
+    return found if isinstance(found, Config) else None
 
 
 async def log_start(consumer: AIOKafkaConsumer, topics: Topics, partition: int) -> int:

@@ -8,19 +8,21 @@ from contextlib import asynccontextmanager
 from tracker.broker.kafka import connected, make_consumer, partitions_of
 from tracker.broker.offsets import Offsets
 from tracker.broker.sender import Sender
+from tracker.domain.model import Model
 from tracker.domain.state import State, decode_state
 from tracker.errors import SettingError
+from tracker.journeys.loader import from_text, load
 from tracker.settings import Settings
 from tracker.stream.deadletters import DeadLetters
 from tracker.stream.deadletters import Replayed as DeadLettersReplayed
 from tracker.wire.deadletters import DeadLetter
-from tracker.wiring.parts import delivery_of, run, store_of, topics_of
+from tracker.wiring.parts import delivery_of, run, store_of, stored_config, topics_of
 
 
-def show_journey(settings: Settings, person: str) -> State | None:
-    """`tracker journey`: a person's state, None for somebody never seen."""
+def show_journey(settings: Settings, person: str) -> tuple[State, Model] | None:
+    """`tracker journey`: a person's state and the model that it was folded by, None for somebody never seen."""
 
-    async def find() -> State | None:
+    async def find() -> tuple[State, Model] | None:
         topics = topics_of(settings)
         partitions = (await partitions_of(settings.brokers_text, topics.events))[topics.events]
         if not partitions:
@@ -31,9 +33,14 @@ def show_journey(settings: Settings, person: str) -> State | None:
         store = store_of(settings)
         try:
             found = await store.find(person, partitions)
+            if found is None:
+                return None
+            config = await stored_config(store, found.partition)
         finally:
             await store.close()
-        return decode_state(found.state) if found is not None else None
+        # A state names phases and rules by their place in the model: only the one in force there can tell.
+        model = from_text(config.models[0]) if config is not None else load(settings.model[0])
+        return decode_state(found.state), model
 
     return run(find())
 
