@@ -198,8 +198,6 @@ def check(settings: Settings) -> None:
         refuse("session_gap", f"it must be shorter than TRACKER_SESSION_CAP, which is {shown}")
     if settings.allowed_lateness + settings.session_cap >= settings.state_ttl:
         refuse("state_ttl", "it must be longer than TRACKER_SESSION_CAP + TRACKER_ALLOWED_LATENESS")
-    if settings.state_ttl < settings.out_of_orderness:
-        refuse("out_of_orderness", "it must be shorter than TRACKER_STATE_TTL")
     own = [topic for topic in settings.raw_topics if topic.startswith("journey.")]
     if own:
         refuse("raw_topics", f"{own[0]} is the tracker's own; see TRACKER_DIRECT for events written there")

@@ -84,8 +84,8 @@ async def ensure_topics(
         configs = await _configs(admin, list(there))
     except (KafkaError, OSError) as error:
         away = isinstance(error, KafkaConnectionError | OSError)
-        why = "cannot be reached" if away else f"was asked for its topics: {error}"
-        raise Unavailable(f"broker {brokers} (TRACKER_BROKERS) {why}") from error
+        why = "no broker answers" if away else "asking for topics failed"
+        raise Unavailable(f"{why} at TRACKER_BROKERS = {brokers}: {error!r}") from error
     finally:
         await admin.close()
     together = {topics.events, *topics.outputs}

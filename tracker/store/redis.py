@@ -212,7 +212,7 @@ class RedisStore:
             raise
         except (NotConnected, TimedOut, OSError) as error:
             raise Unavailable(
-                f"Redis at {self.address} did not answer, {doing} ({self.TRIES} tries): {error!r}"
+                f"Redis at {self.address} did not answer, {doing} ({self.TRIES} tries): {str(error) or repr(error)}"
             ) from error
         except ResponseError as error:
             # A script's error may carry the code inside its text (Redis 6) or as the code (7 and later).
