@@ -41,6 +41,12 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_a_model_that_cannot_be_used_is_named_before_anything_is_started() -> None:
+    result = call("worker", "--model", "nettbutik-5", "--brokers", "127.0.0.1:1")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: TRACKER_MODEL: 'nettbutik-5' is neither a built-in model nor a file")
+
+
 def test_an_unknown_flag_names_the_nearest() -> None:
     result = call("worker", "--sesion-gap", "5m")
     assert result.exit_code == 2

@@ -39,13 +39,14 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """What the fold reads besides records: each model's full YAML text, its settings, the code's fold version
-    and the sources whose marks make up the watermark."""
+    """What the fold reads besides records: each model's full YAML text, its settings, the code's fold version,
+    the sources whose marks make up the watermark, and how many partitions the log has (0: not said)."""
 
     models: tuple[str, ...]
     fold: FoldSettings
     fold_version: int
     sources: tuple[str, ...]
+    partitions: int = 0
 
 
 class Merge(msgspec.Struct, frozen=True):

@@ -41,8 +41,9 @@ def store_of(settings: Settings) -> RedisStore:
     return RedisStore(settings.redis_url, topics_of(settings).prefix)
 
 
-def config_of(settings: Settings, sources: Sequence[str]) -> Config:
-    """What this worker would have the log say about the fold; `sources` are the raw partitions."""
+def config_of(settings: Settings, sources: Sequence[str] = (), partitions: int = 0) -> Config:
+    """What this worker would have the log say about the fold; `sources` are the raw partitions, `partitions` counts
+    the log's. Raises `SettingError` where the models cannot be used."""
     models = load_all(settings.model, settings.state_ttl)
     if len(models) != 1:
         raise SettingError(
@@ -56,12 +57,23 @@ def config_of(settings: Settings, sources: Sequence[str]) -> Config:
         state_ttl=settings.state_ttl,
         consent_default=settings.consent_default == "allow",
     )
-    return Config(tuple(map(to_text, models)), fold, FOLD_VERSION, tuple(sources))
+    return Config(tuple(map(to_text, models)), fold, FOLD_VERSION, tuple(sources), partitions)
 
 
 def table_of(config: Config) -> Table:
     """The compiled table of a config in the log."""
     return compile_table(from_text(config.models[0]), config.fold)
+
+
+def check_partitions(topic: str, known: Config | None, partitions: int) -> None:
+    """A person's state lies in the partition that the log had for them: with another count it would not be found.
+    `known` is the config in force. Raises `SettingError`, since no worker of this namespace may start then."""
+    if known is not None and known.partitions not in {0, partitions}:
+        raise SettingError(
+            f"{topic} has {partitions} partitions, but Redis holds what was folded of {known.partitions}: people would "
+            "be looked for where they are not. Ways out: bring the topic back with as many as before, or begin anew "
+            "under another TRACKER_NAMESPACE"
+        )
 
 
 def check_change(before: Config, after: Config) -> None:
@@ -105,6 +117,7 @@ class Parts:
         self.store = store_of(settings)
         self._stack.push_async_callback(self.store.close)
         self.warnings = await self.store.check()
+        check_partitions(topics.events, await stored_config(self.store, 0), self.partitions)
         self.sender = Sender(settings.brokers_text, idempotent=self.exactly_once)
         self._stack.push_async_callback(self.sender.close)
 
@@ -128,7 +141,7 @@ class Parts:
             store=self.store,
             topics=topics,
             partitions=self.partitions,
-            config=config_of(settings, sources),
+            config=config_of(settings, sources, self.partitions),
             compile=table_of,
             encoder=OutputEncoder(topics, self.partitions),
             decode=decode_canonical,

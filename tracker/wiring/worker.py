@@ -31,7 +31,7 @@ from tracker.metrics import Metrics, serve
 from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
 from tracker.stream.tracker import Track
-from tracker.wiring.parts import Parts
+from tracker.wiring.parts import Parts, config_of
 from tracker.wiring.repeats import hold_back_repeats
 
 log = logging.getLogger("tracker.worker")
@@ -224,6 +224,8 @@ def run_worker(settings: Settings, only: str | None, processes: int) -> None:
             "TRACKER_RAW_TOPICS is empty or TRACKER_DIRECT is on: events written straight to journey.events are not "
             "followed yet; allowed: raw topics, and TRACKER_DIRECT=off"
         )
+    if only != "ingest":
+        config_of(settings)  # a model that cannot be used shows before anything is started
     number = os.environ.get("TRACKER_PROCESS")
     if processes > 1 and number is None:
         raise SystemExit(supervise(own_command(), processes))
