@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracker.commands.options import json_option, with_settings
-from tracker.commands.output import print_json, print_table, time_text
+from tracker.commands.output import count_progress, print_json, print_table, time_text
 from tracker.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
     """
     from tracker.wiring import replay_dead_letters
 
-    done = replay_dead_letters(settings, reason=reason)
+    with count_progress("records sent again") as told:
+        done = replay_dead_letters(settings, reason=reason, told=told)
     if as_json:
         print_json(done._asdict())
         return

@@ -54,6 +54,19 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
+def count_progress(what: str) -> Iterator[Callable[[int], None]]:
+    """A count with its rate on stderr, where nobody knows how many there will be. Nothing without a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
+    with Progress(*columns, Rate(), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None, rated=True)
+        yield lambda count: progress.update(task, completed=count)
+
+
+@contextmanager
 def replay_progress() -> Iterator[Callable[[Sent], None]]:
     """Two bars on stderr: events sent, and how far the tracker's own time has come. Nothing without a terminal."""
     console = Console(stderr=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from tracker.broker.kafka import connected, make_consumer, partitions_of
@@ -78,11 +78,13 @@ def list_dead_letters(settings: Settings, reason: str | None, limit: int) -> lis
     return run(newest())
 
 
-def replay_dead_letters(settings: Settings, reason: str | None) -> DeadLettersReplayed:
-    """`tracker dead-letters replay`: send them to where they came from, each once."""
+def replay_dead_letters(
+    settings: Settings, reason: str | None, told: Callable[[int], None] = lambda _: None
+) -> DeadLettersReplayed:
+    """`tracker dead-letters replay`: send them to where they came from, each once; `told` hears how many so far."""
 
     async def again() -> DeadLettersReplayed:
         async with dead_letters_of(settings) as letters:
-            return await letters.replay(reason)
+            return await letters.replay(reason, told)
 
     return run(again())
