@@ -21,7 +21,7 @@ from tests.properties.runner import (
     standing_of,
     standing_said,
 )
-from tests.properties.strategies import HOUR, MINUTE, SHORT_STEPS, START, as_person, event
+from tests.properties.strategies import HOUR, MINUTE, ORDERS, SHORT_STEPS, START, as_person, event
 from tests.properties.test_batches import send_on
 from tracker.domain.events import Event, Item
 from tracker.domain.outputs import DropOff, SessionClosed, Transition
@@ -107,3 +107,45 @@ def test_an_anonymous_cart_bought_by_the_customer_is_one_journey_one_session_and
     assert len({move.journey_id for move in person.said(Transition)}) == 1
     assert person.said(Transition)[-1].direction == "converted"
     assert [(s.started_at, s.ended_at) for s in person.said(SessionClosed)] == [(ten, ten + 30 * MINUTE)]
+
+
+@st.composite
+def long_stories(draw: st.DrawFn) -> Story:
+    """The same over days, the watermark following at once: much of the past is older than the lateness when merged."""
+    log, worker = Log(), Worker()
+    script: list[Event] = []
+    ts = START
+    length = draw(st.integers(1, 10))
+    merged = draw(st.integers(0, length - 1))
+    for number in range(length):
+        ts += draw(st.sampled_from((*SHORT_STEPS, 30 * MINUTE, HOUR, 2 * HOUR, 5 * HOUR)))
+        made = as_person(draw(event(number, ts)), draw(st.sampled_from(("a:v", "c:p"))))
+        if made.type in ORDERS:
+            made = msgspec.structs.replace(made, order_id=f"own{number}")
+        script.append(made)
+        log.event(made, "c:p" if made.customer_id else "a:v")
+        log.watermark(ts)
+        if number == merged:
+            log.control(Merge("c:p", ts), "a:v")
+        send_on(log, worker)
+    log.watermark(ts + END_OF_TIME)
+    send_on(log, worker)
+    return Story(log, script, ts + END_OF_TIME)
+
+
+@given(story=long_stories())
+def test_a_merge_of_an_old_past_loses_no_order_and_leaves_no_drop_off_that_an_order_disarmed(story: Story) -> None:
+    worker = Worker().read(story.log)
+    expected = fold(story.events, story.end)
+    facts = retold(worker).state.facts
+    assert facts.order_count == expected.order_count
+    assert sum(facts.revenue.values()) == sum(expected.revenue.values())
+    said = [msgspec.json.decode(value, type=DropOff) for topic, _, value in worker.said if topic == TOPICS.dropoffs]
+    ended = [message.dropoff_id for message in said if message.kind != "dropped_off"]
+    assert len(set(ended)) == len(ended)
+    for drop in said:
+        if drop.kind == "dropped_off" and drop.id not in ended:
+            assert not [o.ts for o in expected.orders if drop.armed_at < o.ts < drop.detected_at]
+    closed = [msgspec.json.decode(v, type=SessionClosed) for topic, _, v in worker.said if topic == TOPICS.sessions]
+    revisions = [(session.session_id, session.revision) for session in closed]
+    assert len(set(revisions)) == len(revisions)

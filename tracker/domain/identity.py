@@ -32,10 +32,12 @@ T = TypeVar("T")
 
 
 class Legacy(msgspec.Struct, array_like=True):
-    """The part of a merged person's past that is not sent on as events."""
+    """A merged person's past: facts of all that is older than the allowed lateness, the events since then (encoded,
+    sorted), and what was said."""
 
     facts: Facts
     said: Said
+    recent: list[bytes] = []
 
 
 encode_legacy = msgspec.msgpack.Encoder().encode
@@ -118,7 +120,6 @@ def join_said(own: Said, other: Said) -> None:
     own.sessions = own.sessions + [session for session in other.sessions if session.id not in ids]
     own.moves = own.moves + other.moves
     own.entered = {**other.entered, **own.entered}
-    own.orders += other.orders
 
 
 def end_absorbed(state: State, table: Table, out: list[Output]) -> None:

@@ -11,6 +11,7 @@ Functions change the given state and append to `out`; they read no clock and dra
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -97,7 +98,7 @@ def accept(
         return "applied"
     if state.base is None:
         _keep_base(state)
-    _fold_again(state, table, watermark, out, (ts, event_id, raw))
+    _fold_again(state, table, watermark, out, [(ts, event_id, raw)])
     return "applied"
 
 
@@ -163,10 +164,10 @@ def merge(
     out.append(merged)
     out.extend(identity.sales_forwarded(facts, state.facts))
     state.said.sales = b""
-    if not identity.is_empty(facts, state.said):
-        payload = identity.encode_legacy(identity.Legacy(facts=facts, said=state.said))
+    if recent or not identity.is_empty(facts, state.said):
+        legacy = identity.Legacy(facts=facts, said=state.said, recent=[raw for _, _, raw in recent])
+        payload = identity.encode_legacy(legacy)
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
-    out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent)
     fresh = new_state(state.facts.person)
     fresh.facts.journeys = state.facts.journeys  # a device that is shared later must not use their ids again
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
@@ -190,7 +191,21 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     state.absorbed_at = watermark
     state.expired = False
     say(state, happenings, table, out)
-    _fold_again(state, table, watermark, out)
+    # All at once: with only the first of them here, deadlines would fire that the next ones put off.
+    entries, late = [], []
+    for raw in legacy.recent:
+        event = _decode(raw)
+        mark = short_hash(event.event_id)
+        if mark in state.ids:
+            continue
+        if event.ts < state.base_ts:
+            late.append(event)
+            continue
+        state.ids += mark
+        entries.append((event.ts, event.event_id, raw))
+    _fold_again(state, table, watermark, out, entries)
+    for event in late:
+        _take_late(state, event, table, watermark, max(watermark - table.lateness - event.ts, 0), out)
     identity.end_absorbed(state, table, out)
     return True
 
@@ -228,10 +243,8 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
     return "applied" if rule.converts or rule.refund else "late"
 
 
-def _fold_again(state: State, table: Table, watermark: int, out: list[Output], entry: Entry | None = None) -> None:
-    entries = _entries(state)
-    if entry is not None:
-        insort(entries, entry)
+def _fold_again(state: State, table: Table, watermark: int, out: list[Output], more: Sequence[Entry] = ()) -> None:
+    entries = sorted([*_entries(state), *more]) if more else _entries(state)
     assert state.base is not None
     facts = decode_facts(state.base)
     happenings: list[Happening] = []
