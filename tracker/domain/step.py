@@ -38,6 +38,8 @@ from tracker.domain.table import Table
 
 MID_EVERY = 32
 """Recent events after which the facts are kept as the next base."""
+MAX_RECENT_BYTES = 400_000
+"""Recent events that travel with a merged person's past, so that it fits a record; more of them are forwarded."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
 
 NEVER = -FAR
@@ -164,10 +166,18 @@ def merge(
     out.append(merged)
     out.extend(identity.sales_forwarded(facts, state.facts))
     state.said.sales = b""
+    size = 0
+    taken: list[bytes] = []
+    for _, _, raw in recent:
+        size += len(raw)
+        if size > MAX_RECENT_BYTES:
+            break
+        taken.append(raw)
     if recent or not identity.is_empty(facts, state.said):
-        legacy = identity.Legacy(facts=facts, said=state.said, recent=[raw for _, _, raw in recent])
+        legacy = identity.Legacy(facts=facts, said=state.said, recent=taken)
         payload = identity.encode_legacy(legacy)
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
+    out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent[len(taken) :])
     fresh = new_state(state.facts.person)
     fresh.facts.journeys = state.facts.journeys  # a device that is shared later must not use their ids again
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
