@@ -22,7 +22,7 @@ def topics(settings: Settings, dry_run: bool, as_json: bool) -> None:
 
     found = asyncio.run(
         ensure_topics(
-            ",".join(settings.brokers),
+            settings.brokers_text,
             Topics(settings.namespace, settings.raw_topics),
             partitions=settings.partitions,
             replication=settings.replication,
