@@ -19,6 +19,7 @@ from tracker.domain.step import accept
 from tracker.domain.table import compile_table
 from tracker.errors import SettingError, Unavailable
 from tracker.journeys.loader import load
+from tracker.stream.replay import Replayed
 
 T0 = 1_772_442_000_000
 
@@ -176,6 +177,15 @@ def test_an_order_is_shown_in_the_currency_s_own_unit() -> None:
     assert shown["revenue"] == {"NOK": 500.0}
     assert shown["converted"][0]["order_id"] == "o1"
     assert "500.00 NOK" in "\n".join(lines(shown, model))
+
+
+def test_a_replay_says_how_many_lines_it_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = Replayed(events=1, first=T0, last=T0, end=T0 + 1, shift=0, markers=1, seconds=0.1)
+    monkeypatch.setattr("tracker.wiring.run_replay", lambda *_, **__: (done, 2))
+    file = tmp_path / "events.jsonl"
+    file.write_text("")
+    assert "2 lines left out: no canonical events." in call("replay", str(file), "--skip-bad").stdout
+    assert json.loads(call("replay", str(file), "--skip-bad", "--json").stdout)["left_out"] == 2
 
 
 def test_somebody_never_seen_is_named_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,12 +57,14 @@ def replay(
     from tracker.wiring import run_replay
 
     with replay_progress() as report:
-        done = run_replay(settings, files, speed, rebase, until, skip_bad=skip_bad, report=report)
+        done, left_out = run_replay(settings, files, speed, rebase, until, skip_bad=skip_bad, report=report)
     if as_json:
-        print_json(asdict(done))
+        print_json(asdict(done) | {"left_out": left_out})
         return
     shifted = f", shifted by {done.shift / 1000:+,.0f} s" if done.shift else ""
     click.echo(
         f"{done.events:,} events from {time_text(done.first)} to {time_text(done.last)}{shifted} in "
         f"{done.seconds:.1f} s; the tracker has published all up to {time_text(done.end)}."
     )
+    if left_out:
+        click.echo(f"{left_out:,} lines left out: no canonical events.")

@@ -108,7 +108,8 @@ def run_replay(
     *,
     skip_bad: bool = False,
     report: Report = lambda _: None,
-) -> Replayed:
-    """`tracker replay`: blocks until the tracker has published all of it."""
+) -> tuple[Replayed, int]:
+    """`tracker replay`: blocks until the tracker has published all of it; answers also how many lines were left out."""
     recording = read_recording(files, skip_bad=skip_bad)
-    return run(replay_recording(settings, recording, speed=speed, rebase=rebase, until=until, report=report))
+    done = run(replay_recording(settings, recording, speed=speed, rebase=rebase, until=until, report=report))
+    return done, len(recording.bad)
