@@ -98,10 +98,16 @@ CATALOGUE: tuple[Described, ...] = (
         "Partitions held: running, paused (a dependency is away) or stopped (an operator is needed).",
     ),
     Described(
+        "tracker_events_mended_total",
+        "counter",
+        ("flag",),
+        "Events that ingest had to mend, by the flag they carry since: ts_in_future.",
+    ),
+    Described(
         "tracker_bounds_hit_total",
         "counter",
         ("bound",),
-        "Times that a bound on a person's state was reached and something was left out.",
+        "Times that too many recent or waiting events of one person were kept: the oldest was folded for good.",
     ),
 )
 
@@ -127,6 +133,7 @@ class Tally:
         "dead_letters",
         "dropoffs",
         "events",
+        "mended",
         "outputs",
         "withheld",
     )
@@ -146,6 +153,8 @@ class Tally:
         """(reason, why)"""
         self.dead_letters = _ints()
         """reason"""
+        self.mended = _ints()
+        """flag"""
         self.bounds = _ints()
         """bound"""
         self.cache_hits = 0
@@ -194,6 +203,8 @@ class Metrics:
             self._add("tracker_outputs_total", count, topic)
         for reason, count in tally.dead_letters.items():
             self._add("tracker_dead_letters_total", count, stage, reason)
+        for flag, count in tally.mended.items():
+            self._add("tracker_events_mended_total", count, flag)
         for bound, count in tally.bounds.items():
             self._add("tracker_bounds_hit_total", count, bound)
         self._add("tracker_state_cache_hits_total", tally.cache_hits)

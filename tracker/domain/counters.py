@@ -55,7 +55,7 @@ def count(output: Output, zone: str, counts: Counts) -> None:
 
 
 def _count_transition(move: Transition, zone: str, counts: Counts) -> None:
-    day = day_of(move.at // QUARTER, zone)
+    day = day_of(move.entered_at // QUARTER, zone)
     model, origin, goal, direction = move.model, move.from_phase, move.to_phase, move.direction
     if origin is not None:
         counts[f"in:{model}:{origin}"] -= 1

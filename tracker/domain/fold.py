@@ -7,7 +7,7 @@ times the session ends first, then drop-offs fire, then events are folded.
 from __future__ import annotations
 
 from tracker.domain import cart, journeys, orders, rules, sessions
-from tracker.domain.events import Event
+from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts
 from tracker.domain.table import Cart, Table, TypeRule
@@ -124,7 +124,13 @@ def _describe(facts: Facts, event: Event) -> None:
     if event.customer_id is not None and facts.customer_id is None and facts.person.startswith("c:"):
         facts.customer_id = facts.person[2:]
     anonymous = event.anonymous_id
-    if anonymous is not None and event.customer_id is not None and anonymous not in facts.anonymous_ids:
+    if (
+        anonymous is not None
+        and event.customer_id is not None
+        and anonymous not in facts.anonymous_ids
+        and facts.person.startswith("c:")
+        and is_identity(anonymous)
+    ):
         facts.anonymous_ids = [*facts.anonymous_ids, anonymous][-MAX_IDS:]
     if event.segments is not None and event.segments != facts.segments:
         facts.segments = event.segments[:MAX_SEGMENTS]

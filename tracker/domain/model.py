@@ -1,6 +1,6 @@
 """Journey models: one table of phases and rules that engine, documentation, diagrams and map read.
 
-A model is data; `Compiled` is the same table turned round, by event type, so that folding an event costs one
+A model is data; `table.Table` is the same table turned round, by event type, so that folding an event costs one
 look-up and pays only for what that type can do.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracker.domain.events import Event
+from tracker.domain.events import Event, is_identity
 from tracker.domain.ids import derive
 from tracker.domain.outputs import Happening, SessionClosed
 from tracker.domain.state import Facts, Session
@@ -14,7 +14,8 @@ ENGAGED_AFTER = 10_000
 
 def session_id(event: Event) -> str:
     """From who the event itself says it is, so that a session keeps its id when its person is merged."""
-    return derive("session", event.customer_id or event.anonymous_id, event.event_id)
+    who = event.customer_id if is_identity(event.customer_id) else event.anonymous_id
+    return derive("session", who, event.event_id)
 
 
 def open_session(event: Event) -> Session:
@@ -72,8 +73,3 @@ def close(facts: Facts, table: Table, out: list[Happening]) -> None:
     )
     facts.previous_session_id = session.id
     facts.session = None
-
-
-def end_of(session: Session, table: Table) -> int:
-    """When the session is over if nothing more happens, in ms."""
-    return session.last + table.gap

@@ -91,6 +91,7 @@ class Canonical:
                         if ts > stamp + FUTURE_MS:
                             event.ts = stamp
                             event.flags = [IN_FUTURE]
+                            self._tally.mended[IN_FUTURE] += 1
                             value = encode_event(event)
                         ts = stamp
                     if ts > newest:

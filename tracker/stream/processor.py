@@ -35,6 +35,8 @@ POLL_MS = 100
 RELEASE_BUDGET = 10.0
 """Seconds that a batch under way may take when its partition is taken away."""
 SLOWEST_RETRY = 5.0
+HEARTBEAT = 4.0
+"""Seconds within which a member of the group has heard from its coordinator."""
 KEEP_ALIVE = 5.0
 """Seconds between two polls while every partition is paused: a member that does not poll is thrown out."""
 NOTE_EVERY = 1.0
@@ -189,7 +191,9 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                     level = logging.WARNING if attempt in {1, 10, 100} or attempt % 1000 == 0 else logging.DEBUG
                     log.log(level, "%s: %s/%d pauses (attempt %d): %s", self._stage, *partition, attempt, _text(error))
                     await handler.release()
-                    await asyncio.sleep(min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY))
+                    # Fenced while the group still says it is ours: the next heartbeat shows who is right.
+                    least = HEARTBEAT if isinstance(error, Fenced) else 0.0
+                    await asyncio.sleep(max(least, min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY)))
         except Exception:
             self._pause(partition, "stopped")
             log.exception("%s: %s/%d has stopped; its events wait in the log", self._stage, *partition)

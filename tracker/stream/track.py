@@ -53,7 +53,8 @@ class Limits(NamedTuple):
 class TrackContext(NamedTuple):
     """What every partition of a worker shares. `append` writes records to the log and awaits their
     acknowledgement; `first_config` reads the first config record of a partition, None if it has none;
-    `log_start` is a partition's first offset; `check_change` raises where one config cannot follow another; `wall`
+    `log_start` is a partition's first offset, `has_outputs` whether anything was published to it;
+    `check_change` raises where one config cannot follow another; `wall`
     says that event time follows the wall clock."""
 
     store: Store
@@ -68,6 +69,7 @@ class TrackContext(NamedTuple):
     append: Callable[[Sequence[OutRecord]], Awaitable[None]]
     first_config: Callable[[int], Awaitable[Config | None]]
     log_start: Callable[[int], Awaitable[int]]
+    has_outputs: Callable[[int], Awaitable[bool]]
     check_change: Callable[[Config, Config], None]
     wall: bool
 
@@ -102,9 +104,11 @@ class TrackPartition:
         row = await context.store.row(partition)
         committed = await self._publisher.committed()
         self._stored = row.position if row is not None else None
+        self._tally.clear()  # a batch that failed was not counted
         start = await context.log_start(partition)
+        published = row is None and committed is None and await context.has_outputs(partition)
         resume = self._stored or Position(start)
-        suppress_until = self._reconcile(row, committed, start)
+        suppress_until = self._reconcile(row, committed, start, published)
         self._told, self._told_at = committed, time.perf_counter()
         if committed is None:
             # The broker's position comes before the first commit, so that a store without it means a loss.
@@ -130,20 +134,30 @@ class TrackPartition:
         self._announce()
         return self._fold.position.offset
 
-    def _reconcile(self, row: PartitionRow | None, committed: Position | None, start: int) -> Position | None:
+    def _reconcile(
+        self, row: PartitionRow | None, committed: Position | None, start: int, published: bool
+    ) -> Position | None:
         """Compare R, C and the log's start. Answers up to where outputs were published already, None where the
         store is not behind."""
         where = f"partition {self.partition} of {self._context.topics.events}"
         if committed is None:
-            if row is None:
+            if row is None and not published:
                 return None
+            if row is None:
+                raise Irreconcilable(
+                    f"{where}: neither Redis nor the broker knows a position, but outputs of this partition are there: "
+                    "both were lost, and everything would be published again. Ways out: restore Redis and the consumer "
+                    f"group {self._context.topics.track_group}, or begin anew under another TRACKER_NAMESPACE"
+                )
             raise Irreconcilable(
                 f"{where}: Redis is at {row.position.encode()}, but the broker has no committed position: it was "
                 "lost, so what was published is not known. Ways out: restore the consumer group "
                 f"{self._context.topics.track_group}, or begin anew under another TRACKER_NAMESPACE"
             )
-        if committed.order() <= (row.position if row is not None else Position(start)).order():
-            if row is not None and row.position.offset < start:
+        if row is None and committed == Position(start):
+            return None  # a first start that got no further
+        if row is not None and committed.order() <= row.position.order():
+            if row.position.offset < start:
                 raise Irreconcilable(
                     f"{where}: Redis is at offset {row.position.offset}, but the log begins at {start}: what lay "
                     "between was deleted before it was folded (TRACKER_EVENTS_RETENTION). Way out: accept the loss and "

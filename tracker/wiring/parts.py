@@ -150,6 +150,7 @@ class Parts:
             append=self.sender.append,
             first_config=lambda partition: first_config(settings, topics, partition),
             log_start=lambda partition: log_start(consumer, topics, partition),
+            has_outputs=lambda partition: has_outputs(consumer, topics, partition),
             check_change=check_change,
             wall=settings.clock == "wall",
         )
@@ -202,6 +203,15 @@ async def stored_config(store: RedisStore, partition: int) -> Config | None:
     (stored,) = await store.states(partition, [CONFIG_KEY])
     found = None if stored is None else decode_control("config", stored)
     return found if isinstance(found, Config) else None
+
+
+async def has_outputs(consumer: AIOKafkaConsumer, topics: Topics, partition: int) -> bool:
+    """Whether an output topic holds, or has held, a record of this partition."""
+    tps = [TopicPartition(topic, partition) for topic in topics.outputs]
+    try:
+        return any(end > 0 for end in (await consumer.end_offsets(tps)).values())
+    except FAILURES as error:
+        raise Unavailable(f"whether {tps[0].topic}/{partition} is empty is not known: {error!r}") from error
 
 
 async def log_start(consumer: AIOKafkaConsumer, topics: Topics, partition: int) -> int:
