@@ -8,7 +8,7 @@ import msgspec
 
 from tracker.domain import journeys, sessions
 from tracker.domain.events import Item
-from tracker.domain.orders import MONEY
+from tracker.domain.orders import MONEY, take_early
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output, Sales
 from tracker.domain.rules import about
 from tracker.domain.said import end_dropoffs
@@ -158,6 +158,8 @@ def _join_orders(own: Facts, other: Facts, out: list[Happening]) -> None:
     for currency, amount in other.revenue.items():
         own.revenue[currency] = own.revenue.get(currency, 0) + amount
     own.early_refunds = _union(own.early_refunds, other.early_refunds)
+    for order in own.orders:
+        take_early(own, order, out)
 
 
 def _join_sessions(own: Facts, other: Facts, table: Table, out: list[Happening]) -> None:
@@ -222,7 +224,10 @@ def _gain(own: Facts, mine: Journey, theirs: Journey, table: Table, out: list[Ha
     for phase in sorted(set(theirs.path) - set(mine.path)):
         current = mine.path[-1] if mine.path else -1
         at = entered.get(phase, theirs.moved_at)
-        out.append(journeys.backfilled(own, mine, phase, at, table, moves=phase > current))
+        gained = journeys.backfilled(own, mine, phase, at, table, moves=phase > current)
+        if not mine.path:
+            gained.direction = "enter"  # the customer had no journey: this begins one
+        out.append(gained)
         mine.entries = [*mine.entries, (phase, at)]
         mine.path = sorted([*mine.path, phase])
         mine.moved_at = max(mine.moved_at, theirs.moved_at)

@@ -54,10 +54,15 @@ def count(facts: Facts, event: Event, table: Table, session_id: str | None, out:
             message=_end_message(facts, event, table, session_id),
         )
     )
-    for early in [refund for refund in facts.early_refunds if refund[0] == key]:
-        facts.early_refunds.remove(early)
-        _give_back(facts, order, early[1], f"early:{key}", out)
+    take_early(facts, order, out)
     return order
+
+
+def take_early(facts: Facts, order: Order, out: list[Happening]) -> None:
+    """Refunds and cancellations that came before their order."""
+    for early in [refund for refund in facts.early_refunds if refund[0] == order.id]:
+        facts.early_refunds.remove(early)
+        _give_back(facts, order, early[1], f"early:{order.id}", out)
 
 
 def complete(facts: Facts, event: Event, out: list[Happening]) -> None:

@@ -181,7 +181,7 @@ def merge(
     fresh = new_state(state.facts.person)
     fresh.facts.journeys = state.facts.journeys  # a device that is shared later must not use their ids again
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
-    state.base_ts, state.ids = fresh.base_ts, b""
+    state.base_ts = fresh.base_ts
     _drop_tail(state)
     state.merged_into = customer
 
@@ -193,7 +193,11 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)
     happenings: list[Happening] = []
-    own = state.facts if state.base is None else decode_facts(state.base)
+    own = decode_facts(state.base or encode_facts(state.facts))
+    # Both pasts up to the same time: an order in the one disarms what the other armed.
+    mine = _entries(state)
+    older = [entry for entry in mine if entry[0] < watermark - table.lateness]
+    state.tail, state.waiting = b"", mine[_replay(own, older, table, watermark, []) :]
     combined = identity.combine(own, legacy.facts, table, happenings)
     identity.join_said(state.said, legacy.said)
     state.base = encode_facts(combined)
