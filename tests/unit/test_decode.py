@@ -231,7 +231,17 @@ def test_control_values_have_the_shape_that_the_contract_says() -> None:
 
 def test_an_event_is_no_control_record_and_a_malformed_one_is_refused() -> None:
     assert control_kind([("content-type", b"application/json")]) is None
-    for kind, value in (("watermark", b"{}"), ("absorb", b"{"), ("progress", None), ("unknown", b"{}")):
+    assert control_kind([(CONTROL_HEADER, None)]) == ""
+    for kind, value in (
+        ("watermark", b"{}"),
+        ("absorb", b"{"),
+        ("progress", None),
+        ("progress", b'{"ts":-1}'),
+        ("progress", b'{"ts":9223372036854775807}'),
+        ("progress", b'{"ts":99999999999999999999}'),
+        ("unknown", b"{}"),
+        ("", b"{}"),
+    ):
         with pytest.raises(BadEvent, match="bad_control"):
             decode_control(kind, value)
 

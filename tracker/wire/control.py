@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 
@@ -23,6 +24,8 @@ CONTROL_HEADER = "tracker-control"
 FORWARD_HEADER = "tracker-forward"
 """Header (value `1`) of an event that track sent on to the partition of the person it belongs to now."""
 
+LATEST = 253_402_300_799_999
+"""The end of the year 9999, in ms."""
 FORWARD_HEADERS: list[tuple[str, bytes]] = [(FORWARD_HEADER, b"1")]  # aiokafka wants a list
 
 
@@ -67,9 +70,10 @@ class Absorb(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Everything before `ts` has been written to this raw partition."""
+    """Everything before `ts` has been written to this raw partition. Whoever may write there can say it, so it has
+    bounds: a time that no position can hold would be in the log for good, and stop every partition."""
 
-    ts: int
+    ts: Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 
 
 Control = WatermarkMarks | Passed | Config | Merge | Absorb | Progress
@@ -107,11 +111,12 @@ def encode_control(record: Control) -> bytes:
     return _encode_msgpack(record) if type(record) is Absorb else _encode_json(record)
 
 
-def control_kind(headers: Iterable[tuple[str, bytes]]) -> str | None:
-    """The kind of a control record, None for an event. The kind may be one that this version does not know."""
+def control_kind(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """The kind of a control record, None for an event. The kind may be one that this version does not know; a header
+    without a value, which Kafka allows, has none of them."""
     for name, value in headers:
         if name == CONTROL_HEADER:
-            return value.decode("ascii", "backslashreplace")
+            return (value or b"").decode("ascii", "backslashreplace")
     return None
 
 
