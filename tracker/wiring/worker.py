@@ -141,11 +141,20 @@ def work(make_parts: Callable[[], Parts], only: str | None, level: str) -> None:
         app = App("tracker", broker="kafka://", web_enabled=False, autodiscover=False, datadir=folder)
         stages = Stages(make_parts, only)
         opening = loop.create_task(stages.open())
+        told = asyncio.Event()
+
+        def stop() -> None:
+            told.set()
+            opening.cancel()
+
         for wanted in (signal.SIGINT, signal.SIGTERM):  # until Faust looks after them
-            loop.add_signal_handler(wanted, opening.cancel)
+            loop.add_signal_handler(wanted, stop)
         try:
             loop.run_until_complete(opening)
         except asyncio.CancelledError:
+            return
+        if told.is_set():  # a client that is being closed can swallow the cancellation
+            loop.run_until_complete(stages.on_stop())
             return
         worker = Worker(app, stages, loglevel=level, logging_config=None, redirect_stdouts=False, quiet=True, loop=loop)
         worker.spinner = None  # its handler would set the root logger to DEBUG, which is slow
