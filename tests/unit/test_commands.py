@@ -138,6 +138,8 @@ def test_until_is_a_time_with_or_without_zone_or_milliseconds(
     call("replay", str(file), "--until", given)
     assert got == [ms]
     assert call("replay", str(file), "--until", "tomorrow").exit_code == 2
+    for speed in ("nan", "inf", "0", "-1"):
+        assert call("replay", str(file), "--speed", speed).exit_code == 2
 
 
 def state_of(*events: Event) -> Any:

@@ -13,6 +13,7 @@ from tracker.errors import BadEvent, SettingError, Unavailable
 from tracker.stream import replay as replaying
 from tracker.stream.recording import Recorded, Recording, read_recording, recording_of
 from tracker.stream.replay import PERSON_AHEAD, Replayed, Sent, replay
+from tracker.wire.bounds import MAX_TS
 
 START = 1_772_000_000_000
 DAY = 86_400_000
@@ -107,6 +108,13 @@ async def test_rebase_adds_whole_days_until_the_recording_begins_after_the_water
     assert [recorded.ts for recorded in tracker.sent] == [START + 2 * DAY, START + 2 * DAY + 10]
 
 
+async def test_a_rebase_to_where_no_event_can_be_is_refused() -> None:
+    tracker = FakeTracker(watermark=MAX_TS)
+    with pytest.raises(SettingError, match="events end before"):
+        await run(recording_of([event(1, START)]), tracker, rebase=True)
+    assert not tracker.sent
+
+
 async def test_under_the_wall_clock_only_a_rebased_replay_in_real_time_is_allowed_and_writes_no_markers() -> None:
     recording = recording_of([event(1, START), event(2, START + 20)])
     with pytest.raises(SettingError, match=r"TRACKER_CLOCK=wall.*--rebase"):
@@ -123,6 +131,9 @@ async def test_an_until_before_the_last_event_is_refused_and_a_later_one_is_the_
     recording = recording_of([event(1, START)])
     with pytest.raises(SettingError, match="--until"):
         await run(recording, FakeTracker(), until=START - 1)
+    for late in (MAX_TS + 1, START * 1_000_000):
+        with pytest.raises(SettingError, match="--until is"):
+            await run(recording, FakeTracker(), until=late)
     done = await run(recording, FakeTracker(), until=START + 40 * DAY)
     assert done.end == START + 40 * DAY
 

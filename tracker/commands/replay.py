@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,11 +29,21 @@ class Moment(click.ParamType):
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+class Speed(click.FloatRange):
+    """A number above zero; neither `nan` nor `inf`, which Python reads as numbers, too."""
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        speed = float(super().convert(value, param, ctx))
+        if not math.isfinite(speed):
+            self.fail(f"{value!r} is not a speed; allowed: a number above 0, for example 1 or 60", param, ctx)
+        return speed
+
+
 @click.command
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Speed(min=0, min_open=True),
     help="Times real time, 1 or 60 for example. [default: as fast as the tracker follows]",
 )
 @click.option("--rebase", is_flag=True, help="Shift the times where the recording lies behind the tracker's time.")

@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 from tracker.errors import SettingError, Unavailable
 from tracker.stream.recording import Recorded, Recording, shifted, whole_days
+from tracker.wire.bounds import MAX_TS
 
 MARKER_EVERY_MS = 60_000
 MARKER_EVERY_EVENTS = 2_000
@@ -99,6 +100,11 @@ async def replay(
     shift = _shift(recording, watermark, clock, rebase, speed, now)
     if shift:
         recording = shifted(recording, shift)
+    if recording.last >= MAX_TS:
+        raise SettingError(
+            f"the last event would be at {_text(recording.last)}, and events end before {_text(MAX_TS)}: the tracker's "
+            "time has run ahead; use an empty namespace (TRACKER_NAMESPACE)"
+        )
     if clock == "wall":
         speed, end = 1.0, recording.last + 1
     else:
@@ -108,6 +114,8 @@ async def replay(
             raise SettingError(
                 f"--until {_text(until)} lies before the last event, {_text(recording.last)}; allowed: later than that"
             )
+        if until > MAX_TS:  # time never goes back, so it would leave no room for another recording
+            raise SettingError(f"--until is {until} ms; allowed: {_text(MAX_TS)} at the latest")
         end = max(end, until)
     sender = _Sender(recording, log, progress, end, report, patience, marks=clock == "event")
     started = time.monotonic()
