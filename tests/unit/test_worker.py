@@ -38,9 +38,9 @@ def test_a_signal_that_comes_while_the_parts_open_ends_the_worker_even_where_a_c
         raise AssertionError("the worker went on")
 
     loop = asyncio.new_event_loop()
-    monkeypatch.setattr(worker.uvloop, "new_event_loop", lambda: loop)
-    monkeypatch.setattr(worker.gc, "freeze", lambda: None)
-    monkeypatch.setattr(worker.gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr("uvloop.new_event_loop", lambda: loop)
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr("gc.set_threshold", lambda *_: None)
     monkeypatch.setattr(worker, "Worker", no_faust)
     monkeypatch.setattr(worker, "hold_back_repeats", lambda: None)
     monkeypatch.setattr(logging.getLogger("tracker.worker"), "disabled", True)
