@@ -83,9 +83,11 @@ def refund(facts: Facts, event: Event, out: list[Happening]) -> None:
     if event.order_id is None or mark in facts.order_ids:
         return
     facts.order_ids += mark
-    amount = None if event.type == "order_cancelled" or event.value is None else round(event.value * MONEY)
+    amount = None if event.type == "order_cancelled" or event.value is None else max(round(event.value * MONEY), 0)
     for order in facts.orders:
         if order.id == event.order_id:
+            if amount is not None and event.currency and order.currency and event.currency != order.currency:
+                return  # sums of different currencies are never taken from each other
             _give_back(facts, order, amount, f"{event.type}:{event.event_id}", out)
             return
     facts.early_refunds = [*facts.early_refunds[-MAX_ORDERS:], (event.order_id, amount)]
