@@ -24,9 +24,10 @@ from tracker.broker.raw import RawWriter
 from tracker.demo.simulation import simulation
 from tracker.domain.events import Event
 from tracker.domain.state import State, decode_state
+from tracker.domain.units import NEVER
 from tracker.settings import Settings
 from tracker.stream.recording import read_recording
-from tracker.wire.position import NEVER, decode_position
+from tracker.wire.position import decode_position
 from tracker.wiring.replaying import longest_wait
 
 TOPICS = ("journey.transitions", "journey.dropoffs", "journey.triggers", "journey.sessions")

@@ -12,13 +12,14 @@ from tests.properties.runner import table
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import State, decode_state
+from tracker.domain.units import NEVER
 from tracker.metrics import Tally
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import PartitionFold
 from tracker.wire.control import Config, Control, Passed, control_headers, encode_control
 from tracker.wire.decode import decode_event
 from tracker.wire.encode import OutputEncoder
-from tracker.wire.position import NEVER, Position
+from tracker.wire.position import Position
 from tracker.wire.topics import Topics
 
 TOPICS = Topics()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tracker.domain.units import NEVER
 from tracker.stream.track import TrackPartition
-from tracker.wire.position import NEVER, Position
+from tracker.wire.position import Position
 
 
 def owned(*, wall: bool, watermark: int | None) -> TrackPartition:

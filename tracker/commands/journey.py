@@ -12,11 +12,9 @@ from tracker.commands.output import print_json, time_text
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
 from tracker.domain.state import Journey, State
+from tracker.domain.units import MONEY
 from tracker.errors import TrackerError
 from tracker.settings import Settings
-
-UNIT = 10_000
-"""Money in a state is in 1/10000 of the currency's unit."""
 
 
 @click.command
@@ -95,15 +93,15 @@ def view(state: State, model: Model) -> dict[str, Any]:
             {
                 "order_id": order.id,
                 "ts": order.ts,
-                "value": order.value / UNIT,
+                "value": order.value / MONEY,
                 "currency": order.currency or None,
-                "refunded": order.refunded / UNIT,
+                "refunded": order.refunded / MONEY,
                 "cancelled": order.cancelled,
             }
             for order in facts.orders
         ],
         "order_count": facts.order_count,
-        "revenue": {currency: value / UNIT for currency, value in facts.revenue.items()},
+        "revenue": {currency: value / MONEY for currency, value in facts.revenue.items()},
         "consent": {
             name: said[2]
             for name, said in (("marketing", facts.consent_marketing), ("analytics", facts.consent_analytics))

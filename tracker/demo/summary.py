@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tracker.domain.model import Model
+from tracker.domain.units import MONEY
 
-UNIT = 10_000
-"""Money counters are in 1/10000 of the currency's unit."""
 BAR = 16
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -149,7 +148,7 @@ def _sorted(
 
 
 def _money(amounts: Mapping[str, int]) -> dict[str, float]:
-    return {currency: amount / UNIT for currency, amount in sorted(amounts.items()) if amount}
+    return {currency: amount / MONEY for currency, amount in sorted(amounts.items()) if amount}
 
 
 def _head(summary: Summary, run: Run) -> RenderableType:

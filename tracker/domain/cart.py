@@ -9,6 +9,7 @@ from tracker.domain.ids import derive
 from tracker.domain.outputs import CartContent, CartLine
 from tracker.domain.state import MAX_CART_LINES, Facts
 from tracker.domain.table import Cart, Table
+from tracker.domain.units import MONEY, worth
 
 Content = frozenset[tuple[str, str | None, int]]
 
@@ -97,11 +98,10 @@ def described(facts: Facts) -> CartContent | None:
     """The cart as outputs show it, or None when it is empty."""
     if not facts.cart:
         return None
-    cents = sum(round((line.price or 0.0) * 10_000) * line.quantity for line in facts.cart)
     lines = [
         CartLine(line.product_id, line.quantity, line.price, line.sku, line.name, line.category) for line in facts.cart
     ]
-    return CartContent(items=lines, value=cents / 10_000, currency=facts.currency, cart_id=facts.cart_id)
+    return CartContent(items=lines, value=worth(facts.cart) / MONEY, currency=facts.currency, cart_id=facts.cart_id)
 
 
 def _merge(lines: list[Item], items: list[Item]) -> list[Item]:

@@ -21,8 +21,8 @@ from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from tracker.domain.orders import MONEY
 from tracker.domain.outputs import DropOff, Merged, Output, Sales, SessionClosed, Superseded, Transition, Withheld
+from tracker.domain.units import MONEY
 
 Counts = defaultdict[str, int]
 

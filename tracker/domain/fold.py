@@ -11,9 +11,7 @@ from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts
 from tracker.domain.table import Cart, Table, TypeRule
-
-FAR = 1 << 62
-"""Later than any time (ms)."""
+from tracker.domain.units import FAR
 
 
 def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from tracker.domain import journeys, sessions
 from tracker.domain.events import Item
-from tracker.domain.orders import MONEY, take_early
+from tracker.domain.orders import take_early
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output, Sales
 from tracker.domain.rules import about
 from tracker.domain.said import end_dropoffs
@@ -27,6 +27,7 @@ from tracker.domain.state import (
     State,
 )
 from tracker.domain.table import Table
+from tracker.domain.units import MONEY, NEVER
 
 T = TypeVar("T")
 
@@ -95,18 +96,19 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
     _join_carts(own, other)
     own.armed = _stronger(own.armed, other.armed, own.orders, table)
     own.dropped = _union(own.dropped, other.dropped)
-    own.consent_marketing = max(own.consent_marketing or NEVER, other.consent_marketing or NEVER)
-    own.consent_analytics = max(own.consent_analytics or NEVER, other.consent_analytics or NEVER)
-    if own.consent_marketing == NEVER:
+    own.consent_marketing = max(own.consent_marketing or UNSAID, other.consent_marketing or UNSAID)
+    own.consent_analytics = max(own.consent_analytics or UNSAID, other.consent_analytics or UNSAID)
+    if own.consent_marketing == UNSAID:
         own.consent_marketing = None
-    if own.consent_analytics == NEVER:
+    if own.consent_analytics == UNSAID:
         own.consent_analytics = None
     own.segments = own.segments or other.segments
     own.currency = own.currency or other.currency
     return own
 
 
-NEVER = (-(1 << 62), "", False)
+UNSAID = (NEVER, "", False)
+"""Earlier than any statement of consent."""
 
 
 def join_said(own: Said, other: Said) -> None:

@@ -8,9 +8,7 @@ from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered, Sales
 from tracker.domain.rules import about
 from tracker.domain.state import MAX_ORDERS, Facts, Order
 from tracker.domain.table import Table
-
-MONEY = 10_000
-"""Money is kept as whole 1/10000 of the currency's unit, so that sums are exact."""
+from tracker.domain.units import MONEY, worth
 
 
 def order_key(event: Event) -> str:
@@ -143,7 +141,7 @@ def _earn(facts: Facts, order: Order, amount: int) -> None:
 def _value(event: Event) -> int:
     if event.value is not None:
         return round(event.value * MONEY)
-    return sum(round((item.price or 0.0) * MONEY) * item.quantity for item in event.items or [])
+    return worth(event.items or [])
 
 
 def _end_message(facts: Facts, event: Event, table: Table, session_id: str | None) -> DropOff:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tracker.domain.events import Campaign, Item
+from tracker.domain.units import NEVER
 
 MAX_CART_LINES = 100
 MAX_ORDERS = 20
@@ -98,11 +99,11 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     person: str
     customer_id: str | None = None
     anonymous_ids: list[str] = []
-    last: int = -(1 << 62)
+    last: int = NEVER
     last_id: str = ""
-    fired: int = -(1 << 62)
+    fired: int = NEVER
     """The latest deadline that has fired; an event before it is out of order, whatever came last."""
-    active_at: int = -(1 << 62)
+    active_at: int = NEVER
     active_id: str = ""
     active_type: str = ""
     session: Session | None = None
@@ -192,7 +193,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     said: Said
     base: bytes | None = None
     """Encoded facts before the first recent event or deadline; None while there is none."""
-    base_ts: int = -(1 << 62)
+    base_ts: int = NEVER
     tail: bytes = b""
     """Recent folded events in fold order, each with its length in four bytes before it: one piece of memory, since
     it is written with every change and read only when an event comes late."""
@@ -213,7 +214,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Customers this (anonymous) person was linked to."""
     expired: bool = False
     """Only lifetime facts are left, after a long silence."""
-    absorbed_at: int = -(1 << 62)
+    absorbed_at: int = NEVER
     """The watermark when somebody was last absorbed: what was said of them is remembered as long as their recent
     events can still come."""
     absorbed: list[str] = []

@@ -18,7 +18,7 @@ import msgspec
 
 from tracker.domain import identity, latefacts, orders
 from tracker.domain.events import Event
-from tracker.domain.fold import FAR, blocks_from, fire_deadlines, fold_event, next_deadline
+from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
 from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output, SessionClosed
 from tracker.domain.said import say
@@ -35,14 +35,13 @@ from tracker.domain.state import (
     unframed,
 )
 from tracker.domain.table import Table
+from tracker.domain.units import FAR, NEVER
 
 MID_EVERY = 32
 """Recent events after which the facts are kept as the next base."""
 MAX_RECENT_BYTES = 400_000
 """Recent events that travel with a merged person's past, so that it fits a record; more of them are forwarded."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
-
-NEVER = -FAR
 
 Entry = tuple[int, str, bytes]
 """An event as it is kept: (ts, event_id, encoded event); sorts in fold order."""
@@ -84,8 +83,7 @@ def accept(
             if len(state.waiting) > MAX_WAITING:
                 _force(state, table, watermark, out)
             return "waiting"
-        if state.base is None:
-            _keep_base(state)
+        _keep_base(state)
         happenings: list[Happening] = []
         fold_event(facts, event, table, happenings)
         state.tail += framed(raw)
@@ -98,8 +96,7 @@ def accept(
         if ts + table.gap <= watermark or (waiting and waiting[0][0] < blocks_from(facts, table, watermark)):
             advance(state, watermark, watermark, table, out)
         return "applied"
-    if state.base is None:
-        _keep_base(state)
+    _keep_base(state)
     _fold_again(state, table, watermark, out, [(ts, event_id, raw)])
     return "applied"
 
@@ -127,8 +124,7 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
         due = next_deadline(facts, table)
         head = waiting[0][0] if waiting else FAR
         if due <= until and due <= head:
-            if state.base is None:
-                _keep_base(state)
+            _keep_base(state)
             fire_deadlines(facts, due, table, happenings)
         elif waiting and head < blocks_from(facts, table, watermark):
             _fold_waiting(state, table, happenings)
@@ -201,7 +197,7 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     combined = identity.combine(own, legacy.facts, table, happenings)
     identity.join_said(state.said, legacy.said)
     state.base = encode_facts(combined)
-    state.base_ts = max(combined.last, combined.fired)
+    state.base_ts = _latest(combined)
     state.absorbed_at = watermark
     state.expired = False
     say(state, happenings, table, out)
@@ -268,7 +264,7 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], m
         half = folded // 2
         base = decode_facts(state.base)
         _replay(base, entries[:half], table, watermark, [])
-        state.base, state.base_ts = encode_facts(base), max(base.last, base.fired)
+        state.base, state.base_ts = encode_facts(base), _latest(base)
         entries, folded = entries[half:], folded - half
         out.append(Bound("recent_events"))
     while (due := next_deadline(facts, table)) <= watermark:
@@ -299,8 +295,7 @@ def _replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, ou
 
 def _fold_waiting(state: State, table: Table, happenings: list[Happening]) -> None:
     _, _, raw = state.waiting.pop(0)
-    if state.base is None:
-        _keep_base(state)
+    _keep_base(state)
     fold_event(state.facts, _decode(raw), table, happenings)
     state.tail += framed(raw)
     state.tail_count += 1
@@ -310,8 +305,7 @@ def _force(state: State, table: Table, watermark: int, out: list[Output]) -> Non
     """Too many events wait: the oldest is folded now, and the deadlines before it fire."""
     happenings: list[Happening] = []
     head = state.waiting[0][0]
-    if state.base is None:
-        _keep_base(state)
+    _keep_base(state)
     while (due := next_deadline(state.facts, table)) <= head:
         fire_deadlines(state.facts, due, table, happenings)
     _fold_waiting(state, table, happenings)
@@ -323,9 +317,11 @@ def _force(state: State, table: Table, watermark: int, out: list[Output]) -> Non
 
 def _keep_base(state: State) -> None:
     """Before the first change after a rest: the facts from which recent events can be folded again."""
+    if state.base is not None:
+        return
     facts = state.facts
     state.base = encode_facts(facts)
-    state.base_ts = max(facts.last, facts.fired)
+    state.base_ts = _latest(facts)
     state.mid, state.mid_count = None, 0
     state.expired = False
 
@@ -353,14 +349,19 @@ def _move_base(state: State, table: Table, watermark: int, out: list[Output]) ->
     if state.mid is None and state.tail_count >= MID_EVERY:
         state.mid = encode_facts(state.facts)
         state.mid_count, state.mid_at = state.tail_count, len(state.tail)
-        state.mid_ts = max(state.facts.last, state.facts.fired)
+        state.mid_ts = _latest(state.facts)
     if len(state.ids) > 8 * MAX_EVENT_IDS:
         state.ids = b"".join(short_hash(event_id) for _, event_id, _ in _entries(state))
 
 
+def _latest(facts: Facts) -> int:
+    """The time of the last event folded or deadline fired."""
+    return max(facts.last, facts.fired)
+
+
 def _settles_after(state: State) -> int:
     """The latest thing that an event still to come might have to be sorted before."""
-    return max(state.facts.last, state.facts.fired, state.absorbed_at)
+    return max(_latest(state.facts), state.absorbed_at)
 
 
 def _settle(state: State) -> None:
@@ -368,7 +369,7 @@ def _settle(state: State) -> None:
     open_session = state.facts.session
     said = state.said
     state.ids = b""
-    state.base_ts = max(state.facts.last, state.facts.fired)
+    state.base_ts = _latest(state.facts)
     _drop_tail(state)
     said.moves, said.entered, said.orders, said.sales = [], {}, b"", b""
     alive = {journey.id for journey in (state.facts.journey, *state.facts.converted) if journey is not None}

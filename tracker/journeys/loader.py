@@ -13,13 +13,12 @@ import msgspec
 
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import DAY, MINUTE, Model
+from tracker.domain.table import ANY, CART_CHANGED
 from tracker.durations import format_duration
 from tracker.errors import ModelError
 from tracker.journeys.reader import Key, Reader, nearest
 
 CONVERTING = ("order_completed", "trial_started", "subscription_started", "contract_signed")
-ANY = "any"
-CART_CHANGED = "cart_changed"
 SHORTEST_WAIT, LONGEST_WAIT = 5 * MINUTE, 182 * DAY
 MOST_PHASES = 60
 

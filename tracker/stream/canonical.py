@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from tracker.domain.events import Event, is_identity
+from tracker.domain.units import NEVER
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
 from tracker.stream.ports import OutRecord
@@ -36,7 +37,6 @@ LOG_APPEND_TIME = 1
 OVERHEAD = 8 * 1024
 """What a record may have besides its value: the key, and a dead letter's headers."""
 MERGES_REMEMBERED = 20_000
-_NEVER = -(1 << 62)
 _NO_HEADERS: list[tuple[str, bytes]] = []
 _MERGE_HEADERS = control_headers(Merge("", 0))
 
@@ -68,7 +68,7 @@ class Canonical:
         out: list[OutRecord] = []
         add, topic, partitions, wall = out.append, self._events, self._partitions, self._wall
         counted = self._tally.events
-        newest = _NEVER
+        newest = NEVER
         marker = None
         for record in records:
             try:
@@ -107,7 +107,7 @@ class Canonical:
             counted[event.type, "accepted"] += 1
             if event.anonymous_id is not None and person[0] == "c":
                 self._merge(event, person, out, now)
-        if newest != _NEVER:
+        if newest != NEVER:
             source.read(newest)
         return out, marker
 

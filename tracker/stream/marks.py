@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tracker.wire.position import NEVER
+from tracker.domain.units import NEVER
 
 
 class Marks(msgspec.Struct):

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
-from tracker.domain.fold import FAR
 from tracker.domain.outputs import Bound, DropOff, Output, Withheld
 from tracker.domain.state import State, decode_state, encode_state, new_state
 from tracker.domain.step import absorb, accept, advance, merge, next_due
 from tracker.domain.table import Table
+from tracker.domain.units import FAR, NEVER
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
 from tracker.stream.marks import Marks
@@ -35,7 +35,7 @@ from tracker.wire.control import (
     decode_control,
 )
 from tracker.wire.encode import Encoded, OutputEncoder
-from tracker.wire.position import NEVER, Position
+from tracker.wire.position import Position
 
 
 class Needs(NamedTuple):
@@ -129,10 +129,11 @@ class PartitionFold:
         }
         ahead: Marks | None = None
         for record in records:
-            if record.headers and (kind := control_kind(record.headers)) in {"watermark", "passed"}:
-                ahead = ahead or self.marks.copy()
+            # Only these move the watermark; what they are made of, the sources' marks, can wait for the walk.
+            if record.headers and (kind := control_kind(record.headers)) == "passed":
                 control = _control(kind, record)
                 if isinstance(control, Passed):
+                    ahead = ahead or self.marks.copy()
                     ahead.announce(control.partitions)
         until = max(ahead.watermark(self._partitions), self.position.watermark) if ahead else NEVER
         moves = until > self.position.watermark or self.position.due is not None
@@ -158,9 +159,7 @@ class PartitionFold:
         `until`, or only up to `horizon` (due, person) where there were more than one commit should hold."""
         self._until = until
         self._horizon = horizon
-        cache, decode, tally = self._cache, self._decode, self._tally
-        events = tally.events
-        dirty = self._dirty
+        decode, events = self._decode, self._tally.events
         out: list[Output] = []
         done = 0
         for record in records:
@@ -179,18 +178,16 @@ class PartitionFold:
                 self._dead.append(DeadRecord(record, error))
                 done += 1
                 continue
-            stored = cache[key]
-            state = decode_state(stored) if stored is not None else new_state(key.decode())
+            state = self._state(key)
             ts = event.ts
             table = self.table
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
             if outcome != "duplicate" and (outcome != "late" or event.consent is not None or key not in self._fresh):
-                dirty.add(key)
                 timer = state.timer
                 if timer is None or timer > ts + table.shortest or outcome == "waiting":
                     self._set_timer(key, state)
-                cache[key] = encode_state(state)
+                self._keep(key, state)
             if out:
                 self._say(out, record.offset)
             done += 1

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from tracker.domain.events import Event
+from tracker.domain.units import NEVER
 from tracker.errors import Fenced, Irreconcilable, PartitionError, Unavailable
 from tracker.metrics import Metrics, Tally
 from tracker.stream.marks import Marks, decode_marks, encode_marks
@@ -27,7 +28,7 @@ from tracker.stream.ports import Commit, OutRecord, PartitionRow, Publisher, Rec
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.encode import OutputEncoder
-from tracker.wire.position import NEVER, Position
+from tracker.wire.position import Position
 from tracker.wire.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 
 from aiokafka import AIOKafkaConsumer
 
+from tracker.domain.units import NEVER
 from tracker.errors import Unavailable
 from tracker.stream.ports import OutRecord, Publisher
 from tracker.stream.processor import PartitionProcessor
 from tracker.stream.track import TrackContext, TrackPartition, now
 from tracker.wire.control import Passed, control_headers, encode_control
-from tracker.wire.position import NEVER
 
 log = logging.getLogger(__name__)
 

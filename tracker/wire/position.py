@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-NEVER = -(1 << 62)
-"""The watermark before any source has spoken (minus infinity, in ms)."""
+from tracker.domain.units import NEVER
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,12 +10,13 @@ from aiokafka import AIOKafkaClient
 from tracker.broker.kafka import FAILURES, connected
 from tracker.broker.offsets import Offsets
 from tracker.broker.raw import RawWriter
+from tracker.domain.units import NEVER
 from tracker.errors import Unavailable
 from tracker.journeys.loader import load_all
 from tracker.settings import Settings
 from tracker.stream.recording import Recording, read_recording
 from tracker.stream.replay import Replayed, Sent, replay
-from tracker.wire.position import NEVER, decode_position
+from tracker.wire.position import decode_position
 from tracker.wiring.parts import delivery_of, run, store_of, topic_counts, topics_of
 
 Report = Callable[[Sent], None]
