@@ -20,11 +20,12 @@ import msgspec
 
 from tracker.domain.events import Event
 from tracker.domain.units import NEVER
-from tracker.errors import Fenced, Irreconcilable, PartitionError, Unavailable
+from tracker.errors import Fenced, PartitionError, Unavailable
 from tracker.metrics import Metrics, Tally
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, DeadRecord, PartitionFold
-from tracker.stream.ports import Commit, OutRecord, PartitionRow, Publisher, Record, Store
+from tracker.stream.ports import Commit, OutRecord, Publisher, Record, Store
+from tracker.stream.reconcile import Contradiction, Known, reconcile
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.encode import OutputEncoder
@@ -38,6 +39,9 @@ FOLD_VERSION = 1
 
 CONFIG_KEY = "config"
 """The config in force lies beside the states; no person id looks like it."""
+
+SETTLED = 10.0
+"""Seconds for which the log must end before what is known of it until that is believed."""
 
 IDLE_COMMIT = 1.0
 """Seconds after which a position without outputs is committed to the broker too."""
@@ -54,7 +58,8 @@ class Limits(NamedTuple):
 class TrackContext(NamedTuple):
     """What every partition of a worker shares. `append` writes records to the log and awaits their
     acknowledgement; `first_config` reads the first config record of a partition, None if it has none;
-    `log_start` is a partition's first offset, `has_outputs` whether anything was published to it;
+    `log_range` is a partition's first and next offset (None where the broker does not say that reliably),
+    `has_outputs` whether anything was published to it;
     `check_change` raises where one config cannot follow another; `wall`
     says that event time follows the wall clock."""
 
@@ -69,7 +74,7 @@ class TrackContext(NamedTuple):
     limits: Limits
     append: Callable[[Sequence[OutRecord]], Awaitable[None]]
     first_config: Callable[[int], Awaitable[Config | None]]
-    log_start: Callable[[int], Awaitable[int]]
+    log_range: Callable[[int], Awaitable[tuple[int, int | None]]]
     has_outputs: Callable[[int], Awaitable[bool]]
     check_change: Callable[[Config, Config], None]
     wall: bool
@@ -90,6 +95,10 @@ class TrackPartition:
         self._told: Position | None = None
         """The position that the broker holds."""
         self._told_at = 0.0
+        self._short_since: float | None = None
+        """Since when the log ends before what is known of it."""
+        self.steps = 0
+        """Goes up with everything that `assign` and `handle` get done: where it stands for long, something hangs."""
         self.passed: tuple[int, int] = (NEVER, NEVER)
         """(w0, w1) of what is published."""
         self._fold: PartitionFold | None = None
@@ -99,23 +108,27 @@ class TrackPartition:
         `Irreconcilable`."""
         context, partition = self._context, self.partition
         self._fold = None
+        self._tally.clear()  # a batch that failed was not counted
         self._token = token_hex(16)
         await context.store.take(partition, self._token)
+        self.steps += 1
         await self._publisher.open()
+        self.steps += 1
         row = await context.store.row(partition)
         committed = await self._publisher.committed()
         self._stored = row.position if row is not None else None
-        self._tally.clear()  # a batch that failed was not counted
-        start = await context.log_start(partition)
-        published = row is None and committed is None and await context.has_outputs(partition)
+        start, end = await context.log_range(partition)
+        first = row is None and committed in {None, Position(start)}
+        known = Known(self._stored, committed, start, end, first and await context.has_outputs(partition))
+        self.steps += 1
+        suppress_until = self._reconcile(known)
         resume = self._stored or Position(start)
-        suppress_until = self._reconcile(row, committed, start, published)
         self._told, self._told_at = committed, time.perf_counter()
         if committed is None:
             # The broker's position comes before the first commit, so that a store without it means a loss.
             await self._tell((), resume)
         await self._publish_outbox(committed)
-        config, own = await self._config(first=row is None, rebuilding=suppress_until is not None)
+        config, stored, said = await self._config(first=first and not known.outputs)
         self._fold = PartitionFold(
             partition,
             context.partitions,
@@ -129,56 +142,37 @@ class TrackPartition:
             marks=decode_marks(row.meta) if row is not None and row.meta else Marks(),
             suppress_until=suppress_until,
         )
-        if own:
+        self._fold.config_changed = not stored
+        if not said:
             value, headers = encode_control(context.config), control_headers(context.config)
             await context.append([OutRecord(context.topics.events, partition, None, value, headers, now())])
+            self.steps += 1
         self._announce()
         return self._fold.position.offset
 
-    def _reconcile(
-        self, row: PartitionRow | None, committed: Position | None, start: int, published: bool
-    ) -> Position | None:
-        """Compare R, C and the log's start. Answers up to where outputs were published already, None where the
-        store is not behind."""
+    def _reconcile(self, known: Known) -> Position | None:
+        """See `reconcile`. A log that ends too early may be a broker's that has yet to catch up after a restart."""
         where = f"partition {self.partition} of {self._context.topics.events}"
-        if committed is None:
-            if row is None and not published:
-                return None
-            if row is None:
-                raise Irreconcilable(
-                    f"{where}: neither Redis nor the broker knows a position, but outputs of this partition are there: "
-                    "both were lost, and everything would be published again. Ways out: restore Redis and the consumer "
-                    f"group {self._context.topics.track_group}, or begin anew under another TRACKER_NAMESPACE"
-                )
-            raise Irreconcilable(
-                f"{where}: Redis is at {row.position.encode()}, but the broker has no committed position: it was "
-                "lost, so what was published is not known. Ways out: restore the consumer group "
-                f"{self._context.topics.track_group}, or begin anew under another TRACKER_NAMESPACE"
+        try:
+            suppress_until = reconcile(known, where)
+        except Contradiction as error:
+            if not error.stop.endswith("_past_end"):
+                raise
+            moment = time.monotonic()
+            self._short_since = self._short_since or moment
+            if moment - self._short_since > SETTLED:
+                raise
+            raise Unavailable(f"{where} ends at {known.end}, before what is known of it") from error
+        self._short_since = None
+        if suppress_until is not None:
+            log.warning(
+                "%s: Redis is at offset %d, behind the broker's %d: rebuilding from the log, nothing is published "
+                "twice",
+                where,
+                known.folded.offset if known.folded is not None else known.start,
+                suppress_until.offset,
             )
-        if row is None and committed == Position(start):
-            return None  # a first start that got no further
-        if row is not None and committed.order() <= row.position.order():
-            if row.position.offset < start:
-                raise Irreconcilable(
-                    f"{where}: Redis is at offset {row.position.offset}, but the log begins at {start}: what lay "
-                    "between was deleted before it was folded (TRACKER_EVENTS_RETENTION). Way out: accept the loss and "
-                    "begin anew under another TRACKER_NAMESPACE"
-                )
-            return None
-        behind = row.position.offset if row is not None else 0
-        if behind < start:
-            raise Irreconcilable(
-                f"{where}: Redis is at offset {behind}, the broker at {committed.offset}, and the log begins at "
-                f"{start}: what Redis lost cannot be rebuilt. Ways out: restore a Redis backup that is not older than "
-                "the log, or accept the loss and begin anew under another TRACKER_NAMESPACE"
-            )
-        log.warning(
-            "%s: Redis is at offset %d, behind the broker's %d: rebuilding from the log, nothing is published twice",
-            where,
-            behind,
-            committed.offset,
-        )
-        return committed
+        return suppress_until
 
     async def handle(self, records: Sequence[Record], following: int) -> None:
         """Fold, commit and publish a batch; `following` is the log's position after its last record."""
@@ -228,7 +222,7 @@ class TrackPartition:
         outputs += [self._dead_letter(dead, at) for dead in walked.dead]
         self._check_sizes(outputs)
         states = walked.states
-        if fold.config_changed or self._stored is None:
+        if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
             fold.config_changed = False
         before_commit = time.perf_counter()
@@ -316,22 +310,22 @@ class TrackPartition:
         for position, blob in await self._context.store.outbox(self.partition):
             if position.order() > reached:
                 await self._tell(_decode_outbox(blob), position)
+                self.steps += 1
             self._published.append(position)
 
-    async def _config(self, first: bool, rebuilding: bool) -> tuple[Config, bool]:
-        """(config in force, whether this worker's own has to be appended to the log). The first config of a
-        partition applies from its start."""
+    async def _config(self, *, first: bool) -> tuple[Config, bool, bool]:
+        """(config in force, whether the store has it, whether the log has this worker's own). The first config of a
+        partition applies from its start; `first` says that nobody has said one yet."""
         context = self._context
-        known: Config | None = None
-        if not first:
-            stored = (await context.store.states(self.partition, [CONFIG_KEY]))[0]
-            known = _decode_config(stored) if stored is not None else None
-        elif rebuilding:
-            known = await context.first_config(self.partition)
+        if first:
+            return context.config, False, False
+        (stored,) = await context.store.states(self.partition, [CONFIG_KEY])
+        known = _decode_config(stored) if stored is not None else await context.first_config(self.partition)
+        self.steps += 1
         if known is None:
-            return context.config, first
+            return context.config, False, False
         context.check_change(known, context.config)
-        return known, known != context.config
+        return known, stored is not None, known == context.config
 
 
 _encode_outbox = msgspec.msgpack.Encoder().encode

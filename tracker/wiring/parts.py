@@ -149,7 +149,7 @@ class Parts:
             limits=Limits(settings.batch_deadlines, settings.state_cache, BATCH_BYTES),
             append=self.sender.append,
             first_config=lambda partition: first_config(settings, topics, partition),
-            log_start=lambda partition: log_start(consumer, topics, partition),
+            log_range=lambda partition: log_range(consumer, topics, partition, known_end=self.exactly_once),
             has_outputs=lambda partition: has_outputs(consumer, topics, partition),
             check_change=check_change,
             wall=settings.clock == "wall",
@@ -214,13 +214,17 @@ async def has_outputs(consumer: AIOKafkaConsumer, topics: Topics, partition: int
         raise Unavailable(f"whether {tps[0].topic}/{partition} is empty is not known: {error!r}") from error
 
 
-async def log_start(consumer: AIOKafkaConsumer, topics: Topics, partition: int) -> int:
-    """The first offset of a partition of the log."""
+async def log_range(
+    consumer: AIOKafkaConsumer, topics: Topics, partition: int, *, known_end: bool
+) -> tuple[int, int | None]:
+    """The first and the next offset of a partition of the log. The embedded broker says a wrong end, and a broker with
+    transactions a right one (`known_end`)."""
     tp = TopicPartition(topics.events, partition)
     try:
-        return int((await consumer.beginning_offsets([tp]))[tp])
+        start = int((await consumer.beginning_offsets([tp]))[tp])
+        return start, int((await consumer.end_offsets([tp]))[tp]) if known_end else None
     except FAILURES as error:
-        raise Unavailable(f"the beginning of {topics.events}/{partition} is not known: {error!r}") from error
+        raise Unavailable(f"where {topics.events}/{partition} begins and ends is not known: {error!r}") from error
 
 
 async def first_config(settings: Settings, topics: Topics, partition: int) -> Config | None:
