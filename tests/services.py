@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 import pytest
+import redis
 
 from tracker.child import Child, PortTaken, free_port
 
@@ -105,17 +107,27 @@ class Server(ABC):
 
 class KafkaServer(Server):
     """One real Kafka broker that is its own controller (KRaft). `options` are lines for its server.properties;
-    `quick` trades the JVM's best throughput for a quicker start: a benchmark sets it to False."""
+    `quick` trades the JVM's best throughput for a quicker start: a benchmark sets it to False. `proxied` adds a
+    second listener, for clients that come through a proxy: (port to listen on, the proxy's port, which the broker
+    then tells them)."""
 
     name = "kafka"
 
-    def __init__(self, options: Mapping[str, str] | None = None, *, heap: str = "1g", quick: bool = True) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, str] | None = None,
+        *,
+        heap: str = "1g",
+        quick: bool = True,
+        proxied: tuple[int, int] | None = None,
+    ) -> None:
         if not list(KAFKA_LIB.glob("kafka_*.jar")):
             missing("Kafka", "`make test` fetches it into tests/kafka/lib")
         if not shutil.which("java"):
             missing("java", "install Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless)")
         super().__init__()
         self._options = dict(options or {})
+        self._proxied = proxied
         quickly = ["-XX:TieredStopAtLevel=1"] if quick else []
         self._java = [*_JAVA, *quickly, f"-Xmx{heap}", "-cp", f"{KAFKA_LIB}/*"]
 
@@ -128,12 +140,15 @@ class KafkaServer(Server):
         properties = self.folder / "server.properties"
         data = self.folder / "data"
         controller = free_port()
+        behind, shown = self._proxied or (0, 0)
+        second = (f",PROXIED://127.0.0.1:{behind}", f",PROXIED://127.0.0.1:{shown}") if behind else ("", "")
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{second[0]}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}{second[1]}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(data),
@@ -193,6 +208,28 @@ class RedisServer(Server):
     def url(self) -> str:
         """For TRACKER_REDIS_URL."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def snapshot(self) -> Path:
+        """Save all data to a file beside the server's, for `restore`; the former snapshot goes."""
+        saved = self.folder / "dump.rdb"
+        saved.unlink(missing_ok=True)
+        with redis.Redis.from_url(self.url) as store:
+            store.bgsave()
+            deadline = time.monotonic() + _PATIENCE
+            while store.info("persistence")["rdb_bgsave_in_progress"]:
+                assert time.monotonic() < deadline, "the snapshot is not done"
+                time.sleep(0.02)
+        return saved.rename(self.folder / "snapshot.rdb")
+
+    def restore(self, snapshot: Path) -> None:
+        """Crash, and start again with a snapshot's data in place of its own. Only with `aof`."""
+        self.kill()
+        logs = self.folder / "appendonlydir"
+        shutil.rmtree(logs)
+        logs.mkdir()
+        shutil.copy(snapshot, logs / "appendonly.aof.1.base.rdb")
+        (logs / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
+        self.start()
 
     def _make(self, port: int) -> Child:
         options = {

@@ -15,7 +15,7 @@ from tracker.domain.state import State, decode_state
 from tracker.domain.units import NEVER
 from tracker.metrics import Tally
 from tracker.stream.marks import Marks, decode_marks, encode_marks
-from tracker.stream.partition import PartitionFold
+from tracker.stream.partition import Compile, PartitionFold
 from tracker.wire.control import Config, Control, Passed, control_headers, encode_control
 from tracker.wire.decode import decode_event
 from tracker.wire.encode import OutputEncoder
@@ -76,6 +76,11 @@ class Worker:
 
     cache: int = 1000
     deadlines: int = 1000
+    partition: int = 0
+    partitions: int = 1
+    topics: Topics = TOPICS
+    config: Config = CONFIG
+    compile: Compile = lambda _: table()
     states: dict[str, bytes] = field(default_factory=dict)
     timers: dict[str, int] = field(default_factory=dict)
     position: Position = field(default_factory=lambda: Position(0))
@@ -90,11 +95,11 @@ class Worker:
     def start(self) -> None:
         """Begin with nothing in memory, as after a restart."""
         self.fold = PartitionFold(
-            0,
-            1,
-            CONFIG,
-            lambda _: table(),
-            OutputEncoder(TOPICS, 1),
+            self.partition,
+            self.partitions,
+            self.config,
+            self.compile,
+            OutputEncoder(self.topics, self.partitions),
             decode_event,
             Tally(),
             cache=self.cache,

@@ -1,0 +1,126 @@
+"""The workers under test: `tracker worker` as child processes, started again when they end as a supervisor would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+from tracker.child import die_with_parent
+
+COMMAND = [sys.executable, "-m", "tracker", "worker"]
+TERM_WITHIN = 30.0
+"""Seconds that a worker may take to end when it is told to."""
+RESTART_AFTER = 1.0
+
+
+class Worker:
+    """One process, with a log of its own."""
+
+    def __init__(self, number: int, env: Mapping[str, str], folder: Path) -> None:
+        self.name = f"worker-{number}"
+        self.log = folder / f"{self.name}.log"
+        self.frozen = False
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                COMMAND,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, safe beside threads
+            )
+
+    @property
+    def code(self) -> int | None:
+        """How it ended, None while it runs."""
+        return self._process.poll()
+
+    def send(self, what: signal.Signals) -> None:
+        """A signal to the process and its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, what)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.send(signal.SIGKILL)
+        self._process.wait()
+
+    async def ended(self, seconds: float) -> bool:
+        """Whether it ends by itself within so many seconds."""
+        begun = time.monotonic()
+        while self.code is None:
+            if time.monotonic() - begun > seconds:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+
+class Pool:
+    """The workers that should be running; who ends without being told to is counted and started again."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.running: list[Worker] = []
+        self.by_themselves: list[str] = []
+        """Workers that ended though nobody told them to, with their exit codes."""
+        self.slow: list[str] = []
+        """Workers that did not end in time when told to."""
+        self._env = env
+        self._folder = folder
+        self._started = 0
+
+    def add(self) -> Worker:
+        """Start one more."""
+        self._started += 1
+        worker = Worker(self._started, self._env, self._folder)
+        self.running.append(worker)
+        return worker
+
+    def pick(self, random: Random) -> Worker:
+        """One of those that run and are not frozen."""
+        awake = [worker for worker in self.running if not worker.frozen and worker.code is None]
+        return random.choice(awake) if awake else self.add()
+
+    def kill(self, worker: Worker) -> None:
+        """kill -9, and not started again."""
+        self._forget(worker)
+        worker.kill()
+
+    async def stop(self, worker: Worker) -> None:
+        """SIGTERM, and not started again."""
+        self._forget(worker)
+        worker.send(signal.SIGTERM)
+        if not await worker.ended(TERM_WITHIN):
+            self.slow.append(worker.name)
+            worker.kill()
+
+    async def stop_all(self) -> None:
+        """SIGTERM to all of them."""
+        await asyncio.gather(*(self.stop(worker) for worker in list(self.running)))
+
+    def kill_all(self) -> None:
+        """Leave nothing behind."""
+        for worker in list(self.running):
+            self.kill(worker)
+
+    async def supervise(self) -> None:
+        """Start workers again that ended by themselves; runs until cancelled."""
+        while True:
+            await asyncio.sleep(RESTART_AFTER)
+            for worker in list(self.running):
+                if worker.code is not None:
+                    self.by_themselves.append(f"{worker.name} (exit {worker.code})")
+                    self._forget(worker)
+                    self.add()
+
+    def _forget(self, worker: Worker) -> None:
+        if worker in self.running:
+            self.running.remove(worker)
