@@ -14,6 +14,7 @@ from tracker.commands.dead_letters import dead_letters
 from tracker.commands.demo import demo
 from tracker.commands.journey import journey
 from tracker.commands.models import models
+from tracker.commands.recover import recover
 from tracker.commands.replay import replay
 from tracker.commands.settings import settings
 from tracker.commands.topics import topics
@@ -56,7 +57,7 @@ def main() -> None:
     """
 
 
-for command in (demo, topics, worker, replay, journey, models, dead_letters, settings):
+for command in (demo, topics, worker, replay, journey, models, dead_letters, recover, settings):
     main.add_command(command)
 
 if __name__ == "__main__":

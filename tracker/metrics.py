@@ -1,4 +1,5 @@
-"""Metrics: one catalogue, one registry per process, and plain integers on the hot path.
+"""Metrics: one catalogue, one registry per process, plain integers on the hot path; and the HTTP port that serves them
+beside the worker's health.
 
 A stage adds to a `Tally` while it folds a batch and hands it to `Metrics.flush` once per batch. A registry is
 an object that is passed around: two workers, or two tests, in one process share nothing.
@@ -7,8 +8,8 @@ an object that is passed around: two workers, or two tests, in one process share
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,10 +17,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    make_wsgi_app,
     start_http_server,
 )
 
 from tracker.errors import SettingError
+from tracker.health import Checks, Health
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -294,8 +297,11 @@ class Server(Protocol):
 
 
 class _Server:
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        self._server, self._thread = start_http_server(port, host, registry)
+    def __init__(self, metrics: Metrics, health: Health, host: str, port: int) -> None:
+        self._health = health
+        self._server, self._thread = start_http_server(port, host, metrics.registry)
+        self._metrics: Callable[..., Iterable[bytes]] = make_wsgi_app(metrics.registry)
+        self._server.set_app(self._answer)
         self.port = port
 
     def close(self) -> None:
@@ -303,14 +309,34 @@ class _Server:
         self._server.server_close()
         self._thread.join()
 
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return self._metrics(environ, start_response)
+            case "/livez":
+                status, text = _said(self._health.live())
+            case "/readyz":
+                status, text = _said(self._health.ready())
+            case _:
+                status, text = "404 Not Found", "/metrics, /livez, /readyz\n"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
+        return [text.encode()]
 
-def serve(metrics: Metrics, host: str, port: int, process: int = 0) -> Server | None:
-    """Serve /metrics in a thread, for process number `process` on `port` + `process`; None when `port` is 0.
-    Raises SettingError when it cannot listen there."""
+
+def _said(checks: Checks) -> tuple[str, str]:
+    """Status and text of an answer: a line for each check, as Kubernetes' own components say it."""
+    lines = [f"[+] {what}: ok" if wrong is None else f"[-] {what}: {wrong}" for what, wrong in checks.items()]
+    well = not any(checks.values())
+    return "200 OK" if well else "503 Service Unavailable", "".join(f"{line}\n" for line in lines) or "ok\n"
+
+
+def serve(metrics: Metrics, health: Health, host: str, port: int, process: int = 0) -> Server | None:
+    """Serve /metrics, /livez and /readyz in a thread, for process number `process` on `port` + `process`; None when
+    `port` is 0. Raises SettingError when it cannot listen there."""
     if port == 0:
         return None
     try:
-        return _Server(metrics.registry, host, port + process)
+        return _Server(metrics, health, host, port + process)
     except (OSError, OverflowError) as error:
         raise SettingError(
             f"TRACKER_METRICS_PORT is {port}: process {process} cannot listen on {host}:{port + process} "

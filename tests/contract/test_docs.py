@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -19,6 +20,7 @@ from tracker.journeys.draw import diagram, svg
 from tracker.journeys.loader import CONVERTING, load
 from tracker.metrics import CATALOGUE
 from tracker.settings import Settings, catalogue, flag, names
+from tracker.stream.reconcile import Stop
 from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.decode import REASONS, decode_event
 from tracker.wire.topics import Topics
@@ -155,6 +157,10 @@ def test_every_reason_for_which_a_record_is_refused_is_documented() -> None:
     documented = firsts(rows("events.md", "## What is refused"))
     assert set(documented) == (raised | set(REASONS)) - not_of_records_in_topics
     assert len(documented) == len(set(documented))
+
+
+def test_everything_that_stops_a_partition_is_documented_with_the_ways_out() -> None:
+    assert firsts(rows("operation.md", "## What stops a partition")) == list(get_args(Stop))
 
 
 def test_links_between_documents_lead_somewhere() -> None:

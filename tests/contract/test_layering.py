@@ -11,7 +11,7 @@ import pytest
 
 _TRACKER = Path(__file__).parents[2] / "tracker"
 
-_LEAVES = {"errors", "durations", "metrics", "settings"}
+_LEAVES = {"errors", "durations", "health", "metrics", "settings"}
 _INSIDE = {"domain", "wire", "child"} | _LEAVES
 _ANYTHING = _INSIDE | {"journeys", "stream", "store", "broker", "demo"}
 
@@ -22,7 +22,8 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "durations": {"errors"},
     "kinds": {"errors", "durations"},
     "settings": {"errors", "durations", "kinds"},
-    "metrics": {"errors"},
+    "health": set(),
+    "metrics": {"errors", "health"},
     "child": {"errors"},
     "domain": set(),
     "wire": {"domain", "errors"},

@@ -205,6 +205,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def flush(server: RedisServer) -> None:
+    """Lose everything that Redis holds."""
+    with redis.Redis.from_url(server.url) as store:
+        store.flushall()
+
+
 async def until(met: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Wait until something is so."""
     begun = time.monotonic()

@@ -16,6 +16,7 @@ from tracker.broker.kafka import make_consumer, partitions_of
 from tracker.broker.sender import Sender
 from tracker.broker.topics import ensure_topics
 from tracker.errors import Unavailable
+from tracker.health import Health
 from tracker.metrics import Metrics
 from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
@@ -72,6 +73,7 @@ class Bench:
             settings,
             self.metrics,
             lambda: partitions_of(self.brokers, self.topics.events),
+            Health(["ingest"]),
         )
 
     @asynccontextmanager

@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 
 import pytest
-import redis
 
 from tests.integration.disturbance import (
     SMALL_BATCHES,
     Workload,
     assert_undisturbed,
+    flush,
     gauge,
     outcome,
     reached,
@@ -107,8 +107,3 @@ async def test_kafka_goes_away_and_comes_back(
 
 def sent(port: int) -> float | None:
     return gauge(port, 'tracker_outputs_total{topic="journey.transitions"}')
-
-
-def flush(server: RedisServer) -> None:
-    with redis.Redis.from_url(server.url) as store:
-        store.flushall()

@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 
 from tracker.child import free_port
 from tracker.errors import SettingError
+from tracker.health import Health
 from tracker.metrics import CATALOGUE, Metrics, Tally, serve
 
 
@@ -100,18 +101,18 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
 def test_each_process_serves_its_own_port_and_releases_it(metrics: Metrics) -> None:
     port = free_port()
     metrics.transaction("committed")
-    server = serve(metrics, "127.0.0.1", port - 2, process=2)
+    server = serve(metrics, Health(), "127.0.0.1", port - 2, process=2)
     assert server is not None
     assert server.port == port
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         assert b'tracker_transactions_total{outcome="committed"} 1.0' in answer.read()
     with pytest.raises(SettingError, match=rf"process 1 cannot listen on 127.0.0.1:{port}"):
-        serve(metrics, "127.0.0.1", port - 1, process=1)
+        serve(metrics, Health(), "127.0.0.1", port - 1, process=1)
     server.close()
-    again = serve(metrics, "127.0.0.1", port)
+    again = serve(metrics, Health(), "127.0.0.1", port)
     assert again is not None
     again.close()
 
 
 def test_port_0_serves_nothing(metrics: Metrics) -> None:
-    assert serve(metrics, "127.0.0.1", 0, process=3) is None
+    assert serve(metrics, Health(), "127.0.0.1", 0, process=3) is None

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
 
 import pytest
 
 from tracker.errors import Unavailable
-from tracker.stream.watchdog import PATIENCE, Watchdog
+from tracker.stream.watchdog import LONG_PATIENCE, PATIENCE, Sign, Watchdog
 
 
 class Consumer:
     """Something that moves, or does not, and a broker that answers, or does not."""
 
     def __init__(self) -> None:
-        self.shows: dict[str, Hashable] = {"journey.events/0": 1, "journey.events/1": 1}
+        self.shows = {"journey.events/0": Sign(1), "journey.events/1": Sign(1)}
         self.broker = True
         self.asked = 0
-        self.watchdog = Watchdog("the consumer of track", lambda: self.shows, self.ask, pause=5.0)
+        self.rounds = 0
+        self.watchdog = Watchdog("the stage track", lambda: self.shows, self.ask, self.alive, pause=5.0)
+
+    def alive(self) -> None:
+        self.rounds += 1
 
     async def ask(self) -> None:
         self.asked += 1
@@ -31,9 +34,9 @@ class Consumer:
 async def test_a_consumer_that_stands_still_while_the_broker_answers_is_reported_by_name() -> None:
     consumer = Consumer()
     for moment in range(PATIENCE + 1):
-        consumer.shows["journey.events/0"] = moment
+        consumer.shows["journey.events/0"] = Sign(moment)
         await consumer.look(1)
-    with pytest.raises(Unavailable, match=r"consumer of track hangs: journey\.events/1 had nothing from the broker"):
+    with pytest.raises(Unavailable, match=r"stage track hangs: journey\.events/1 got no further for 65 s"):
         await consumer.look(1)
 
 
@@ -50,14 +53,14 @@ async def test_a_broker_that_is_away_is_no_hang_and_leaves_time_to_come_back() -
     await consumer.look(10 * PATIENCE)
     consumer.broker = True
     await consumer.look(PATIENCE - 1)
-    consumer.shows |= {"journey.events/0": 2, "journey.events/1": 2}
+    consumer.shows |= {"journey.events/0": Sign(2), "journey.events/1": Sign(2)}
     await consumer.look(PATIENCE)
 
 
 async def test_what_moves_costs_no_question() -> None:
     consumer = Consumer()
     for moment in range(3 * PATIENCE):
-        consumer.shows = {"journey.events/0": moment}
+        consumer.shows = {"journey.events/0": Sign(moment)}
         await consumer.look(1)
     assert consumer.asked == 0
 
@@ -74,6 +77,22 @@ async def test_what_need_not_move_meanwhile_starts_from_the_beginning() -> None:
 
 async def test_the_watch_ends_with_what_it_found() -> None:
     consumer = Consumer()
-    watchdog = Watchdog("the consumer of track", lambda: consumer.shows, consumer.ask, pause=0.001)
+    watchdog = Watchdog("the stage track", lambda: consumer.shows, consumer.ask, pause=0.001)
     with pytest.raises(Unavailable):
         await asyncio.wait_for(watchdog.run(), 5)
+
+
+async def test_what_has_time_outs_of_its_own_is_given_longer() -> None:
+    consumer = Consumer()
+    consumer.shows = {"taking over journey.events/0": Sign((0, 3), LONG_PATIENCE)}
+    await consumer.look(LONG_PATIENCE + 1)
+    with pytest.raises(Unavailable, match=r"taking over journey\.events/0 got no further"):
+        await consumer.look(1)
+
+
+async def test_it_tells_of_every_round_but_the_one_that_finds_a_hang() -> None:
+    consumer = Consumer()
+    watchdog = Watchdog("the stage track", lambda: consumer.shows, consumer.ask, consumer.alive, pause=0.001)
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(watchdog.run(), 5)
+    assert consumer.rounds == 1 + PATIENCE + 1

@@ -1,4 +1,5 @@
-"""One partition's committed offset with its metadata, which aiokafka's `committed()` does not give back."""
+"""What a consumer group knows: a partition's committed offset with its metadata, which aiokafka's `committed()` does
+not give back, and how many members there are."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaClient
 from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
 _NO_MEMBER = ""
@@ -72,3 +74,14 @@ class Offsets:
                 await asyncio.sleep(_PAUSE)
             else:
                 return tuple(rows[0])
+
+
+async def members(client: AIOKafkaClient, group: str) -> int:
+    """How many members a consumer group has, 0 where it does not exist. One that was killed counts until its session
+    times out. Raises `KafkaError`."""
+    node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    reply = await client.send(node, DescribeGroupsRequest([group]))
+    ((code, _, _, _, _, found, *_),) = reply.groups
+    if code:
+        raise for_code(code)(f"group {group}")
+    return len(found)

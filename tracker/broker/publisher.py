@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES, Batch, pack, send
 from tracker.broker.discard import FAILURES, discard
-from tracker.broker.offsets import Offsets
+from tracker.broker.offsets import Committed, Offsets
 from tracker.errors import Fenced, Irreconcilable, PartitionError, Unavailable
 from tracker.stream.ports import OutRecord
 from tracker.wire.position import Position, decode_position
@@ -42,6 +42,24 @@ def make_publisher(brokers: str, topics: Topics, partition: int, *, exactly_once
     """The publisher for one partition of the log; `exactly_once` is what `detect` said of the broker."""
     kind = TransactionalPublisher if exactly_once else PlainPublisher
     return kind(brokers, topics, partition)
+
+
+def position_of(found: Committed, group: str, where: str, *, exactly_once: bool) -> Position:
+    """The position that was committed by `group` for the partition `where`. Raises `Irreconcilable`."""
+    offset, metadata = found
+    if not metadata and not exactly_once:
+        return Position(offset)
+    try:
+        position = decode_position(metadata)
+    except msgspec.DecodeError:
+        position = None
+    if position is None or position.offset != offset:
+        raise Irreconcilable(
+            f"group {group} has offset {offset} of {where} with metadata {metadata!r:.99}, which is no position of "
+            "that offset. Something other than the tracker has committed it: stop that, then set the group's offset "
+            "and metadata to the tracker's position in Redis, or end the workers and look at `tracker recover`"
+        )
+    return position
 
 
 class KafkaPublisher(ABC):
@@ -86,7 +104,9 @@ class KafkaPublisher(ABC):
             found = await self._offsets(producer).read()
         except FAILURES as error:
             raise Unavailable(f"the committed position of {self._where} could not be read: {error!r}") from error
-        return None if found is None else self._position(found.offset, found.metadata)
+        if found is None:
+            return None
+        return position_of(found, self._group, self._where, exactly_once=self.exactly_once)
 
     async def publish(self, records: Sequence[OutRecord], position: Position) -> None:
         """Publish a batch with its position. Raises `Fenced`, `Unavailable`; and `PartitionError`, before
@@ -132,21 +152,6 @@ class KafkaPublisher(ABC):
 
     def _offsets(self, producer: AIOKafkaProducer) -> Offsets:
         return Offsets(producer.client, self._group, self._topics.events, self._partition)
-
-    def _position(self, offset: int, metadata: str) -> Position:
-        if not metadata and not self.exactly_once:
-            return Position(offset)
-        try:
-            position = decode_position(metadata)
-        except msgspec.DecodeError:
-            position = None
-        if position is None or position.offset != offset:
-            raise Irreconcilable(
-                f"group {self._group} has offset {offset} of {self._where} with metadata {metadata!r:.99}, which is "
-                "no position of that offset. Something other than the tracker has committed it: stop that, then set "
-                "the group's offset and metadata to the tracker's position in Redis"
-            )
-        return position
 
     @abstractmethod
     def _make(self) -> AIOKafkaProducer:

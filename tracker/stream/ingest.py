@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from tracker.errors import Unavailable
+from tracker.health import Health
 from tracker.metrics import Metrics
 from tracker.settings import Settings
 from tracker.stream.ports import OutRecord
@@ -58,6 +59,7 @@ class Ingest:
         settings: Settings,
         metrics: Metrics,
         ask: Callable[[], Awaitable[object]],
+        health: Health,
         *,
         record_bytes: int = 1_000_000,
         now: Callable[[], int] = wall_clock,
@@ -88,6 +90,7 @@ class Ingest:
             lambda partition: RawPartition(partition, context),
             metrics,
             ask,
+            health,
             batch=BATCH_RECORDS,
         )
 

@@ -8,7 +8,7 @@ takes it away (`release`). Whatever goes wrong sends the loop back to `assign`, 
 - `Fenced`, `PositionRefused`: somebody else wrote; it tries again as long as the group says it is ours
 - anything else: the partition stops, loudly; the others go on
 
-Where aiokafka hangs instead, which it can after a broker's restart, the `Watchdog` ends the worker.
+Where something hangs instead, as aiokafka can after a broker's restart, the `Watchdog` ends the worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -25,9 +25,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from tracker.errors import Fenced, Irreconcilable, PositionRefused, TrackerError, Unavailable
+from tracker.health import Health
 from tracker.metrics import Metrics, Stage
 from tracker.stream.ports import Record
-from tracker.stream.watchdog import Watchdog
+from tracker.stream.watchdog import LONG_PATIENCE, Sign, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ PAUSES = (Unavailable, Fenced, PositionRefused, KafkaError, OSError, TimeoutErro
 
 
 class PartitionStage(Protocol):
-    """What a stage does with one partition. All calls come from one task, one after the other."""
+    """What a stage does with one partition. All calls come from one task, one after the other. `steps` goes up with
+    everything that a call to `assign` or `handle` gets done, so that a long one can be told from one that hangs."""
+
+    steps: int
 
     async def assign(self) -> int:
         """Take the partition over; answers the offset to read from. May block on broker and store."""
@@ -76,6 +80,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         make: Callable[[TopicPartition], PartitionStage],
         metrics: Metrics,
         ask: Callable[[], Awaitable[object]],
+        health: Health,
         *,
         batch: int,
     ) -> None:
@@ -92,9 +97,10 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._states: dict[TopicPartition, str] = {}
         self._rounds: defaultdict[TopicPartition, int] = defaultdict(int)
         self._noted: dict[TopicPartition, float] = {}
-        self._handling: set[TopicPartition] = set()
+        self._working: dict[TopicPartition, tuple[str, int, PartitionStage]] = {}
         self._joining = True
-        self._watchdog = Watchdog(f"the consumer of {stage}", self._progress, ask)
+        self._health = health
+        self._watchdog = Watchdog(f"the stage {stage}", self._progress, ask, lambda: health.alive(stage))
         self.owned: dict[TopicPartition, PartitionStage] = {}
         """The partitions that are running, for whoever wants to know how far they are."""
 
@@ -124,21 +130,25 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             with suppress(KafkaError, OSError, TimeoutError, AssertionError):
                 await self._consumer.getmany(NOWHERE, timeout_ms=0)
 
-    def _progress(self) -> Mapping[str, Hashable]:
-        """What has to move: joining the group has to end, and a partition that is read from gets answers, be they
-        empty, all the time. One that is paused, or busy with a batch, waits for something else."""
+    def _progress(self) -> Mapping[str, Sign]:
+        """What has to move: joining the group has to end; a partition that is read from gets answers, be they empty,
+        all the time; one that is taken over, or busy with a batch, gets its steps done. One that waits before it tries
+        again need not move."""
         if self._joining:
-            return {"joining the group": None}
+            return {"joining the group": Sign(None)}
         consumer, assigned = self._consumer, self._consumer.assignment()
-        return {
-            f"{partition.topic}/{partition.partition}": (consumer.last_poll_timestamp(partition), rounds)
+        signs = {
+            f"reading {partition.topic}/{partition.partition}": Sign((consumer.last_poll_timestamp(partition), rounds))
             for partition, rounds in self._rounds.items()
-            if partition in self.owned and partition in assigned and partition not in self._handling
+            if partition in self.owned and partition in assigned and partition not in self._working
         }
+        for partition, (what, attempt, handler) in self._working.items():
+            signs[f"{what} {partition.topic}/{partition.partition}"] = Sign((attempt, handler.steps), LONG_PATIENCE)
+        return signs
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """aiokafka calls this within the rebalance and swallows what it raises: only start tasks here."""
-        self._joining = False
+        self._join(True)
         self._consumer.pause(*assigned)
         for partition in assigned:
             self._leaving.discard(partition)
@@ -146,8 +156,12 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Finish what is under way before another worker begins."""
-        self._joining = True
+        self._join(False)
         await self._release(revoked)
+
+    def _join(self, joined: bool) -> None:
+        self._joining = not joined
+        self._health.joined(self._stage, joined)
 
     async def _release(self, partitions: Collection[TopicPartition]) -> None:
         tasks = [task for partition in partitions if (task := self._tasks.pop(partition, None)) is not None]
@@ -173,7 +187,9 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         try:
             while partition not in self._leaving:
                 try:
+                    self._working[partition] = ("taking over", attempt, handler)
                     offset = await handler.assign()
+                    self._working.pop(partition, None)
                     self._consumer.seek(partition, offset)
                     self._consumer.resume(partition)
                     self.owned[partition] = handler
@@ -187,6 +203,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                             raise Irreconcilable(_cut_off(partition, offset)) from error
                         refused = offset
                     attempt += 1
+                    self._working.pop(partition, None)
                     self._pause(partition, "paused")
                     level = logging.WARNING if attempt in {1, 10, 100} or attempt % 1000 == 0 else logging.DEBUG
                     log.log(level, "%s: %s/%d pauses (attempt %d): %s", self._stage, *partition, attempt, _text(error))
@@ -198,6 +215,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._pause(partition, "stopped")
             log.exception("%s: %s/%d has stopped; its events wait in the log", self._stage, *partition)
         finally:
+            self._working.pop(partition, None)
             self.owned.pop(partition, None)
             await handler.release()
 
@@ -211,11 +229,9 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             records = polled.get(partition)
             if records:
                 self._rounds[partition] += 1
-                self._handling.add(partition)
-                try:
-                    await handler.handle(records, await consumer.position(partition))
-                finally:
-                    self._handling.discard(partition)
+                self._working[partition] = ("a batch of", self._rounds[partition], handler)
+                await handler.handle(records, await consumer.position(partition))
+                self._working.pop(partition, None)
             else:
                 await handler.idle()
             await self._note_lag(partition, handler, records)
@@ -249,6 +265,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     def _report(self) -> None:
         states = list(self._states.values())
         self._metrics.partitions(self._stage, {state: states.count(state) for state in set(states)})
+        self._health.stopped(self._stage, states.count("stopped"))
 
 
 def _text(error: BaseException) -> str:

@@ -49,6 +49,7 @@ class RawPartition:
     def __init__(self, partition: TopicPartition, context: RawContext) -> None:
         self.name = source_name(partition.topic, partition.partition)
         self.said: int | None = None
+        self.steps = 0
         self._partition = partition
         self._context = context
         self._wall = context.settings.clock == "wall"
@@ -96,6 +97,7 @@ class RawPartition:
         offset = self._done if self._marker is None else self._marker
         if offset is None:
             offset = self._committed = await context.consumer.committed(partition)
+            self.steps += 1
         start: int = (await context.consumer.beginning_offsets([partition]))[partition]
         if offset is None:
             return start

@@ -242,6 +242,7 @@ class TrackPartition:
             ),
         )
         committed = time.perf_counter()
+        self.steps += 1
         self._stored = walked.position
         self._published = []
         if outputs or committed - self._told_at > IDLE_COMMIT:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 
 from tracker.domain.units import NEVER
 from tracker.errors import Unavailable
+from tracker.health import Health
 from tracker.stream.ports import OutRecord, Publisher
 from tracker.stream.processor import PartitionProcessor
 from tracker.stream.track import TrackContext, TrackPartition, now
@@ -30,6 +31,7 @@ class Track:
         context: TrackContext,
         make_publisher: Callable[[int], Publisher],
         ask: Callable[[], Awaitable[object]],
+        health: Health,
         *,
         batch: int,
     ) -> None:
@@ -43,6 +45,7 @@ class Track:
             lambda partition: TrackPartition(partition.partition, context, make_publisher(partition.partition)),
             context.metrics,
             ask,
+            health,
             batch=batch,
         )
         self._announced: dict[int, tuple[int, int]] = {}

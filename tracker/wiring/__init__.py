@@ -3,6 +3,7 @@
 from tracker.wiring.demonstration import map_counters, run_demo
 from tracker.wiring.parts import table_of
 from tracker.wiring.reading import list_dead_letters, replay_dead_letters, show_journey
+from tracker.wiring.recovering import run_recover
 from tracker.wiring.replaying import run_replay
 from tracker.wiring.worker import run_worker
 
@@ -11,6 +12,7 @@ __all__ = [
     "map_counters",
     "replay_dead_letters",
     "run_demo",
+    "run_recover",
     "run_replay",
     "run_worker",
     "show_journey",

@@ -16,6 +16,7 @@ from tracker.broker.sender import Sender
 from tracker.domain.model import FoldSettings
 from tracker.domain.table import Table, compile_table
 from tracker.errors import Irreconcilable, SettingError, Unavailable
+from tracker.health import Health
 from tracker.journeys.loader import from_text, load_all, to_text
 from tracker.metrics import Metrics
 from tracker.settings import Settings
@@ -100,9 +101,10 @@ def check_change(before: Config, after: Config) -> None:
 class Parts:
     """What a worker is made of, opened one after the other and closed in reverse."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, health: Health) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.health = health
         self.topics = topics_of(settings)
         self.exactly_once = False
         self.warnings: list[str] = []
@@ -120,12 +122,15 @@ class Parts:
         check_partitions(topics.events, await stored_config(self.store, 0), self.partitions)
         self.sender = Sender(settings.brokers_text, idempotent=self.exactly_once)
         self._stack.push_async_callback(self.sender.close)
+        self.health.opened()
 
     def ingest(self) -> Ingest:
         """The ingest stage."""
         brokers, topics = self.settings.brokers_text, self.topics
         consumer = make_consumer(brokers, topics.ingest_group)
-        return Ingest(consumer, self.sender.append, topics, self.counts, self.settings, self.metrics, self._ask)
+        return Ingest(
+            consumer, self.sender.append, topics, self.counts, self.settings, self.metrics, self._ask, self.health
+        )
 
     async def _ask(self) -> None:
         await partitions_of(self.settings.brokers_text, self.topics.events)
@@ -159,6 +164,7 @@ class Parts:
             context,
             lambda partition: make_publisher(settings.brokers_text, topics, partition, exactly_once=self.exactly_once),
             self._ask,
+            self.health,
             batch=settings.batch_records,
         )
 

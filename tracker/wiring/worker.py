@@ -27,6 +27,7 @@ from faust.worker import Worker
 from tracker.child import die_with_parent
 from tracker.domain.events import KNOWN_TYPES
 from tracker.errors import SettingError
+from tracker.health import Health
 from tracker.metrics import Metrics, serve
 from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
@@ -239,9 +240,10 @@ def run_worker(settings: Settings, only: str | None, processes: int) -> None:
     if processes > 1 and number is None:
         raise SystemExit(supervise(own_command(), processes))
     metrics = Metrics(KNOWN_TYPES)
-    server = serve(metrics, settings.metrics_host, settings.metrics_port, int(number or 0))
+    health = Health([only] if only else ["ingest", "track"])
+    server = serve(metrics, health, settings.metrics_host, settings.metrics_port, int(number or 0))
     try:
-        work(lambda: Parts(settings, metrics), only, settings.log_level)
+        work(lambda: Parts(settings, metrics, health), only, settings.log_level)
     finally:
         if server is not None:
             server.close()
