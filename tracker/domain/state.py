@@ -22,6 +22,9 @@ MAX_CHANNELS = 20
 MAX_SEGMENTS = 20
 MAX_TAIL = 512
 MAX_WAITING = 1000
+MAX_KEPT_BYTES = 4 * 1024 * 1024
+"""Of the recent events, and of those that wait: a few hundred events as large as an event may be would be more than a
+store takes at once."""
 
 
 class Session(msgspec.Struct, array_like=True, gc=False):

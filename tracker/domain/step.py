@@ -23,6 +23,7 @@ from tracker.domain.ids import short_hash
 from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output, SessionClosed
 from tracker.domain.said import say
 from tracker.domain.state import (
+    MAX_KEPT_BYTES,
     MAX_TAIL,
     MAX_WAITING,
     Facts,
@@ -41,6 +42,8 @@ MID_EVERY = 32
 """Recent events after which the facts are kept as the next base."""
 MAX_RECENT_BYTES = 400_000
 """Recent events that travel with a merged person's past, so that it fits a record; more of them are forwarded."""
+LARGE = MAX_KEPT_BYTES // MAX_WAITING
+"""Bytes of an event up to which `MAX_WAITING` of them are bounded by their number alone."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
 
 Entry = tuple[int, str, bytes]
@@ -80,7 +83,7 @@ def accept(
             facts, table, watermark
         ):
             insort(state.waiting, (ts, event_id, raw))
-            if len(state.waiting) > MAX_WAITING:
+            while len(state.waiting) > MAX_WAITING or (len(raw) > LARGE and _too_much(state.waiting)):
                 _force(state, table, watermark, out)
             return "waiting"
         _keep_base(state)
@@ -90,7 +93,7 @@ def accept(
         state.tail_count += 1
         if happenings:
             say(state, happenings, table, out)
-        if state.tail_count - state.mid_count >= MID_EVERY:
+        if state.tail_count - state.mid_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2:
             _move_base(state, table, watermark, out)
         waiting = state.waiting
         if ts + table.gap <= watermark or (waiting and waiting[0][0] < blocks_from(facts, table, watermark)):
@@ -134,7 +137,7 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
         say(state, happenings, table, out)
     if state.base is not None and not waiting and _settles_after(state) + table.lateness < until:
         _settle(state)
-    elif state.tail_count - state.mid_count >= MID_EVERY:
+    elif state.tail_count - state.mid_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2:
         _move_base(state, table, watermark, out)
     if facts.last > 0 and not state.expired and facts.last + table.settings.state_ttl <= until and not waiting:
         return _expire(state)
@@ -259,7 +262,7 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], m
     facts = decode_facts(state.base)
     happenings: list[Happening] = []
     folded = _replay(facts, entries, table, watermark, happenings)
-    if folded > MAX_TAIL:
+    if folded > MAX_TAIL or (folded > 1 and _too_much(entries[:folded])):
         # Too many to fold again each time: the older half becomes the base, and what comes before it is late.
         half = folded // 2
         base = decode_facts(state.base)
@@ -311,8 +314,12 @@ def _force(state: State, table: Table, watermark: int, out: list[Output]) -> Non
     _fold_waiting(state, table, happenings)
     say(state, happenings, table, out)
     out.append(Bound("waiting_forced"))
-    if state.tail_count - state.mid_count >= MID_EVERY:
+    if state.tail_count - state.mid_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2:
         _move_base(state, table, watermark, out)
+
+
+def _too_much(entries: list[Entry]) -> bool:
+    return sum(len(raw) for _, _, raw in entries) > MAX_KEPT_BYTES
 
 
 def _keep_base(state: State) -> None:
@@ -338,7 +345,7 @@ def _entries(state: State) -> list[Entry]:
 
 def _move_base(state: State, table: Table, watermark: int, out: list[Output]) -> None:
     """Recent events older than the allowed lateness need not be folded again: the kept facts become the base."""
-    forced = state.tail_count > MAX_TAIL
+    forced = state.tail_count > MAX_TAIL or len(state.tail) > MAX_KEPT_BYTES
     if state.mid is not None and (state.mid_ts < watermark - table.lateness or forced):
         if forced and state.mid_ts >= watermark - table.lateness:
             out.append(Bound("recent_events"))
@@ -346,7 +353,7 @@ def _move_base(state: State, table: Table, watermark: int, out: list[Output]) ->
         state.tail = state.tail[state.mid_at :]
         state.tail_count -= state.mid_count
         state.mid, state.mid_count = None, 0
-    if state.mid is None and state.tail_count >= MID_EVERY:
+    if state.mid is None and (state.tail_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2):
         state.mid = encode_facts(state.facts)
         state.mid_count, state.mid_at = state.tail_count, len(state.tail)
         state.mid_ts = _latest(state.facts)

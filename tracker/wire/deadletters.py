@@ -20,6 +20,8 @@ MAX_LETTER_BYTES = 800 * 1024
 PREFIX_BYTES = 4096
 MAX_DETAIL = 1000
 _ORIGINAL = "original-"
+_PER_HEADER = 6
+"""At most the bytes that the lengths of a header's name and value take: a record may have a million empty ones."""
 
 
 class Origin(NamedTuple):
@@ -71,7 +73,8 @@ def write_letter(
         ("source-timestamp", b"%d" % origin.timestamp),
         ("source-size", b"%d" % (-1 if value is None else len(value))),
     ]
-    size = len(key or b"") + len(value or b"") + sum(len(name) + len(given or b"") for name, given in headers)
+    size = len(key or b"") + len(value or b"")
+    size += sum(len(_ORIGINAL) + _PER_HEADER + len(name) + len(given or b"") for name, given in headers)
     if size > min(largest, MAX_LETTER_BYTES):
         marks.append(("pointer", b"1"))
         prefix = min(PREFIX_BYTES, largest // 2)
