@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from tracker import durations
+from tracker import durations, redisurl
 
 
 class Unfit(ValueError):
@@ -163,24 +162,17 @@ def mask(url: str) -> str:
 
 
 class Redis:
-    """The URL of a Redis or Valkey server."""
+    """The URL of Redis or Valkey: a server, Sentinels or a cluster (`tracker.redisurl`)."""
 
-    allowed = "redis://host:port/database, rediss://… (TLS) or unix://path, for example redis://:password@redis:6379/0"
+    allowed = redisurl.ALLOWED
 
     def parse(self, raw: object) -> SecretUrl:
         if not isinstance(raw, str):
             raise Unfit
         try:
-            parts = urlsplit(raw.strip())
-            parts.port  # noqa: B018  reading it checks it
-        except ValueError:
-            raise Unfit("not a URL") from None
-        if parts.scheme not in {"redis", "rediss", "unix"}:
-            raise Unfit("another scheme")
-        if not (parts.path if parts.scheme == "unix" else parts.hostname):
-            raise Unfit("no host")
-        if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
-            raise Unfit("the database is not a number")
+            redisurl.parse_redis_url(raw)
+        except ValueError as error:
+            raise Unfit(str(error)) from None
         return SecretUrl(raw.strip())
 
     def show(self, value: object) -> str:

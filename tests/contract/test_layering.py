@@ -20,7 +20,8 @@ _ANYTHING = _INSIDE | {"journeys", "stream", "store", "broker", "demo"}
 _MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "durations": {"errors"},
-    "kinds": {"errors", "durations"},
+    "redisurl": set(),
+    "kinds": {"errors", "durations", "redisurl"},
     "settings": {"errors", "durations", "kinds"},
     "health": set(),
     "metrics": {"errors", "health"},
@@ -29,7 +30,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"domain", "errors"},
     "journeys": {"domain", "durations", "errors"},
     "stream": _LEAVES | {"domain", "wire"},
-    "store": _INSIDE | {"stream.ports"},
+    "store": _INSIDE | {"redisurl", "stream.ports"},
     "broker": _INSIDE | {"stream.ports"},
     "demo": {"domain", "wire", "journeys", "errors"},
     "wiring": _ANYTHING,

@@ -15,6 +15,7 @@ from tests.services import RedisServer
 from tracker.errors import Fenced, Irreconcilable, PartitionError, PositionRefused, SettingError, Unavailable
 from tracker.store.embedded import embedded_store
 from tracker.store.redis import RedisStore
+from tracker.store.servers import Master
 from tracker.stream.ports import Commit, PartitionRow
 from tracker.wire.partition import partition_of
 from tracker.wire.position import Position
@@ -67,9 +68,16 @@ async def command(redis: Redis, line: str) -> bytes:
     return answer
 
 
+def client(store: RedisStore) -> Redis:
+    """The store's own client."""
+    servers = store._servers
+    assert isinstance(servers, Master)
+    return servers.redis
+
+
 async def everything(store: RedisStore) -> dict[bytes, object]:
     """All keys of the store with their values."""
-    redis = store._redis
+    redis = client(store)
     found: dict[bytes, object] = {}
     async for key in redis.scan_iter(match=f"{store._prefix}*"):
         kind = await redis.type(key)
@@ -239,13 +247,13 @@ async def test_one_person_is_found_with_their_timer(store: RedisStore) -> None:
 
 async def test_a_script_that_redis_has_forgotten_is_loaded_again(store: RedisStore) -> None:
     await store.commit(PARTITION, TOKEN, batch(None, ONE))
-    await store._redis.script_flush()
+    await client(store).script_flush()
     assert await store.commit(PARTITION, TOKEN, batch(ONE, TWO))
 
 
 async def test_a_key_of_another_type_stops_the_partition_before_anything_is_written(store: RedisStore) -> None:
     await store.commit(PARTITION, TOKEN, batch(None, ONE, states=[("c:1", b"1")]))
-    await store._redis.set(store._key(PARTITION, "map"), "not a hash")
+    await client(store).set(store._key(PARTITION, "map"), "not a hash")
     before = await everything(store)
     with pytest.raises(PartitionError, match="WRONGTYPE"):
         await store.commit(PARTITION, TOKEN, batch(ONE, TWO, states=[("c:1", b"2")], counters=[("entered", 1)]))
@@ -253,7 +261,7 @@ async def test_a_key_of_another_type_stops_the_partition_before_anything_is_writ
 
 
 async def test_a_position_that_the_tracker_did_not_write_stops_the_partition(store: RedisStore) -> None:
-    await store._redis.hset(store._key(PARTITION, "r"), "position", "12")
+    await client(store).hset(store._key(PARTITION, "r"), "position", "12")
     with pytest.raises(Irreconcilable, match="TRACKER_NAMESPACE"):
         await store.row(PARTITION)
 
@@ -266,7 +274,7 @@ async def test_a_redis_that_evicts_is_refused_and_one_without_aof_is_warned_of()
     with RedisServer(aof=True) as server:
         async with opened(server.url) as store:
             assert await store.check() == []
-            await store._redis.config_set("appendonly", "no")
+            await client(store).config_set("appendonly", "no")
             assert "appendonly" in (await store.check())[0]
 
 
@@ -286,12 +294,12 @@ async def test_a_full_redis_is_unavailable_and_takes_the_same_commit_later() -> 
             await store.take(PARTITION, TOKEN)
             await store.commit(PARTITION, TOKEN, batch(None, ONE, states=[("c:1", b"1")]))
             before = await everything(store)
-            await store._redis.config_set("maxmemory", "1kb")
+            await client(store).config_set("maxmemory", "1kb")
             commit = batch(ONE, TWO, states=[("c:1", b"2")], gone=["c:2"], counters=[("n", 1)], outbox=b"x")
             with pytest.raises(Unavailable, match="OOM"):
                 await store.commit(PARTITION, TOKEN, commit)
             assert await everything(store) == before
-            await store._redis.config_set("maxmemory", "0")
+            await client(store).config_set("maxmemory", "0")
             assert await store.commit(PARTITION, TOKEN, commit)
             assert await store.counters(PARTITION) == {"n": 1}
 
@@ -301,7 +309,7 @@ async def test_a_replica_is_unavailable_for_commits() -> None:
         async with opened(server.url) as store:
             await store.take(PARTITION, TOKEN)
             await store.commit(PARTITION, TOKEN, batch(None, ONE))
-            await command(store._redis, "REPLICAOF 127.0.0.1 1")
+            await command(client(store), "REPLICAOF 127.0.0.1 1")
             with pytest.raises(Unavailable, match="READONLY"):
                 await store.commit(PARTITION, TOKEN, batch(ONE, TWO))
 

@@ -5,7 +5,8 @@
 --   2  timers  ZSET    person -> due ms
 --   3  outbox  HASH    position -> blob
 --   4  map     HASH    counter -> integer
---   5  states  prefix  a person's state is the STRING at this prefix .. person
+--   5  states  prefix  a person's state is the STRING at this prefix .. person. No key has this name, so a cluster
+--      that moves the slot to another node refuses the script (TRYAGAIN) until all keys have arrived
 -- ARGV
 --   1  token   of the caller
 --   2  begin   position that the batch starts from; "" where the partition was never committed
@@ -23,13 +24,15 @@ local row, timers, outbox, map, prefix = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEY
 local token, begin, finish, meta = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local call, sub = redis.call, string.sub
 
--- Checks. Nothing may be written before the last of them.
+-- Checks. Nothing may change before the last of them.
 local stored = call('HMGET', row, 'token', 'position')
 if stored[1] ~= token then
   return {'fenced', stored[1] or ''}
 end
 local position = stored[2] or ''
 if position == finish and position ~= begin then
+  -- A write of no effect: a WAIT after it waits for the batch, which went in over another connection.
+  call('HSET', row, 'token', token)
   return {'already'}
 end
 if position ~= begin then
