@@ -110,7 +110,7 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_bounds_hit_total",
         "counter",
         ("bound",),
-        "Times that too many recent or waiting events of one person were kept: the oldest was folded for good.",
+        "Times that a bound of a person's state or of a record was hit; operation.md lists them.",
     ),
 )
 

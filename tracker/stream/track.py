@@ -20,11 +20,12 @@ import msgspec
 
 from tracker.domain.events import Event
 from tracker.domain.units import NEVER
-from tracker.errors import Fenced, PartitionError, Unavailable
+from tracker.errors import BadEvent, Fenced, Unavailable
 from tracker.metrics import Metrics, Tally
+from tracker.stream.fit import shorten, size
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, DeadRecord, PartitionFold
-from tracker.stream.ports import Commit, OutRecord, Publisher, Record, Store
+from tracker.stream.ports import Commit, Headers, OutRecord, Publisher, Record, Store
 from tracker.stream.reconcile import Contradiction, Known, reconcile
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.deadletters import Origin, write_letter
@@ -40,6 +41,10 @@ FOLD_VERSION = 1
 CONFIG_KEY = "config"
 """The config in force lies beside the states; no person id looks like it."""
 
+COMMIT_BYTES = 32 * 1024 * 1024
+MOST_COMMIT_BYTES = 256 * 1024 * 1024
+"""Half of the largest argument that Redis takes (`proto-max-bulk-len`)."""
+
 SETTLED = 10.0
 """Seconds for which the log must end before what is known of it until that is believed."""
 
@@ -50,6 +55,7 @@ IDLE_COMMIT = 1.0
 class Limits(NamedTuple):
     """Bounds of one commit, and of the states kept in memory per partition."""
 
+    records: int
     deadlines: int
     cache: int
     record_bytes: int
@@ -97,6 +103,8 @@ class TrackPartition:
         self._told_at = 0.0
         self._short_since: float | None = None
         """Since when the log ends before what is known of it."""
+        self._records = context.limits.records
+        self._deadlines = context.limits.deadlines
         self.steps = 0
         """Goes up with everything that `assign` and `handle` get done: where it stands for long, something hangs."""
         self.passed: tuple[int, int] = (NEVER, NEVER)
@@ -176,11 +184,10 @@ class TrackPartition:
 
     async def handle(self, records: Sequence[Record], following: int) -> None:
         """Fold, commit and publish a batch; `following` is the log's position after its last record."""
-        while True:
-            done, rest = await self._handle_some(records, following)
-            if done:
-                return
-            records = rest
+        while records:
+            some = records[: self._records]
+            after = following if len(some) == len(records) else records[len(some)].offset
+            records = records[await self._handle_some(some, after) :]
 
     async def release(self) -> None:
         """Give the partition up; never raises."""
@@ -194,7 +201,8 @@ class TrackPartition:
             return None
         return max(now() - fold.position.watermark, 0) / 1000
 
-    async def _handle_some(self, records: Sequence[Record], following: int) -> tuple[bool, Sequence[Record]]:
+    async def _handle_some(self, records: Sequence[Record], following: int) -> int:
+        """One commit: answers how many of the records it covers."""
         context, fold, tally = self._context, self._fold, self._tally
         assert fold is not None
         metrics = context.metrics
@@ -203,7 +211,7 @@ class TrackPartition:
         horizon = None
         timers: list[tuple[int, bytes]] = []
         if needs.until is not None:
-            limit = context.limits.deadlines
+            limit = self._deadlines
             due = await context.store.due(self.partition, needs.until, limit)
             timers = [(at, person.encode()) for at, person in due]
             horizon = timers[-1] if len(timers) == limit else None
@@ -220,8 +228,9 @@ class TrackPartition:
         at = now()
         outputs = [OutRecord(*encoded, at) for encoded in walked.outputs]
         outputs += [self._dead_letter(dead, at) for dead in walked.dead]
-        self._check_sizes(outputs)
+        outputs = self._fit(outputs)
         states = walked.states
+        self._bound(states, outputs, len(records))
         if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
             fold.config_changed = False
@@ -258,8 +267,7 @@ class TrackPartition:
             watermark if watermark > NEVER else None,
             fold.marks.held_by(fold.config.sources),
         )
-        complete = walked.done == len(records)
-        return complete, () if complete else records[walked.done :]
+        return walked.done
 
     async def idle(self) -> None:
         """Nothing to read: let the broker know a position that has no outputs to carry it."""
@@ -288,21 +296,55 @@ class TrackPartition:
 
     def _dead_letter(self, dead: DeadRecord, at: int) -> OutRecord:
         record = dead.record
-        self._tally.dead_letters[dead.error.reason] += 1
         origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
-        letter = write_letter(origin, record.key, record.value, record.headers, dead.error)
-        topic = self._context.topics.dead_letters
-        return OutRecord(topic, self.partition, letter.key, letter.value, letter.headers, at)
+        return self._letter(origin, record.key, record.value, record.headers, dead.error, at)
 
-    def _check_sizes(self, outputs: Sequence[OutRecord]) -> None:
-        """What the broker would refuse must not be committed to the store first."""
+    def _letter(
+        self, origin: Origin, key: bytes | None, value: bytes | None, headers: Headers, error: BadEvent, at: int
+    ) -> OutRecord:
+        self._tally.dead_letters[error.reason] += 1
+        letter = write_letter(origin, key, value, headers, error)
+        return OutRecord(self._context.topics.dead_letters, self.partition, *letter, at)
+
+    def _fit(self, outputs: list[OutRecord]) -> list[OutRecord]:
+        """What the broker would refuse must not be committed to the store first, and must not stop the line."""
         most = self._context.limits.record_bytes
+        if all(len(output.value or b"") < most // 2 for output in outputs):
+            return outputs  # the usual case, without a look at each header
+        fitting = []
         for output in outputs:
-            if len(output.value or b"") > most:
-                raise PartitionError(
-                    f"an output of {len(output.value or b'')} bytes for {output.topic}/{output.partition} (key "
-                    f"{output.key!r:.40}) is larger than the {most} bytes that a record may have"
+            if size(output) <= most:
+                fitting.append(output)
+                continue
+            shorter = shorten(output)
+            fits = size(shorter) <= most
+            self._tally.bounds["output_shortened" if fits else "output_refused"] += 1
+            fitting.append(shorter if fits else self._refused(output, most))
+        return fitting
+
+    def _refused(self, output: OutRecord, most: int) -> OutRecord:
+        """The dead letter of an output: its origin is the topic it was for, and how far the log was folded before."""
+        offset = self._stored.offset if self._stored is not None else 0
+        origin = Origin(output.topic, output.partition, offset, output.timestamp)
+        error = BadEvent("output_too_large", f"{size(output)} bytes; allowed by the broker's largest record: {most}")
+        return self._letter(origin, output.key, output.value, output.headers, error, output.timestamp)
+
+    def _bound(self, states: Sequence[tuple[str, bytes]], outputs: Sequence[OutRecord], records: int) -> None:
+        """Keep commits near `COMMIT_BYTES`: batches get smaller while people are large, and larger again. What exceeds
+        the store's own bound by far is folded again in smaller batches. Raises `Unavailable` then."""
+        limits = self._context.limits
+        total = sum(len(state) for _, state in states) + sum(len(output.value or b"") for output in outputs)
+        if total > COMMIT_BYTES:
+            smallest = self._records == self._deadlines == 1
+            self._records, self._deadlines = max(min(self._records, records) // 2, 1), max(self._deadlines // 2, 1)
+            if total > MOST_COMMIT_BYTES and not smallest:
+                raise Unavailable(
+                    f"a commit of {total} bytes is more than the store may take ({MOST_COMMIT_BYTES}): trying again "
+                    f"with {self._records} records and {self._deadlines} deadlines at a time"
                 )
+        elif total < COMMIT_BYTES // 4:
+            self._records = min(2 * self._records, limits.records)
+            self._deadlines = min(2 * self._deadlines, limits.deadlines)
 
     async def _publish_outbox(self, committed: Position | None) -> None:
         """What a former owner committed to the store and did not get to publish."""

@@ -39,7 +39,12 @@ def topics_of(settings: Settings) -> Topics:
 
 def store_of(settings: Settings) -> RedisStore:
     """The store."""
-    return RedisStore(settings.redis_url, topics_of(settings).prefix)
+    return RedisStore(
+        settings.redis_url,
+        topics_of(settings).prefix,
+        wait_replicas=settings.redis_wait_replicas,
+        wait_timeout=settings.redis_wait_timeout / 1000,
+    )
 
 
 def config_of(settings: Settings, sources: Sequence[str] = (), partitions: int = 0) -> Config:
@@ -151,7 +156,7 @@ class Parts:
             encoder=OutputEncoder(topics, self.partitions),
             decode=decode_canonical,
             metrics=self.metrics,
-            limits=Limits(settings.batch_deadlines, settings.state_cache, BATCH_BYTES),
+            limits=Limits(settings.batch_records, settings.batch_deadlines, settings.state_cache, BATCH_BYTES),
             append=self.sender.append,
             first_config=lambda partition: first_config(settings, topics, partition),
             log_range=lambda partition: log_range(consumer, topics, partition, known_end=self.exactly_once),

@@ -1,0 +1,199 @@
+"""One partition of the track stage, on a store and a broker in memory: the order of taking it over, and its bounds."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+import pytest
+
+from tests.unit.memory import TOPICS, Bench, of_event, of_time
+from tracker.domain.events import Event, Item
+from tracker.errors import Fenced, Unavailable
+from tracker.stream import track
+from tracker.stream.fit import TRUNCATED_HEADER, size
+from tracker.wire.control import Merge, control_headers, encode_control
+from tracker.wire.position import Position
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+NOON = 1_772_400_000_000
+
+
+def added(event_id: str, customer: str = "kari", ts: int = NOON, **item: str) -> Event:
+    line = Item(product_id=f"p-{event_id}", quantity=1, price=10.0, **item)
+    return Event(event_id=event_id, type="product_added", ts=ts, customer_id=customer, items=[line], currency="NOK")
+
+
+async def test_both_fences_are_up_before_anything_is_read() -> None:
+    bench = Bench()
+    await bench.partition().assign()
+    assert bench.asked[:4] == ["take", "open", "row", "committed"]
+
+
+async def test_an_owner_that_was_replaced_is_refused() -> None:
+    bench = Bench()
+    first, second = bench.partition(), bench.partition()
+    await first.assign()
+    await second.assign()
+    with pytest.raises(Fenced):
+        await first.handle([of_event(0, added("1"))], 1)
+
+
+async def test_what_a_dead_owner_committed_and_did_not_publish_is_published_once_by_the_next() -> None:
+    bench = Bench()
+    first = bench.partition()
+    await first.assign()
+    bench.publisher.away = True
+    with pytest.raises(Unavailable):
+        await first.handle([of_event(0, added("1"))], 1)
+    assert not bench.publisher.records
+    bench.publisher.away = False
+    for _ in range(2):
+        following = bench.partition()
+        assert await following.assign() == 1
+    assert [record.topic for record in bench.publisher.records] == [TOPICS.transitions]
+
+
+async def test_a_store_that_came_back_without_its_config_gets_the_logs() -> None:
+    bench = Bench()
+    owner = bench.partition()
+    await owner.assign()
+    await owner.handle([of_event(0, added("1"))], 1)
+    bench.in_log = msgspec.json.decode(bench.store.held["config"], type=type(owner._context.config))
+    bench.store.held.clear()
+    bench.store.position = None
+    again = bench.partition()
+    assert await again.assign() == 0
+    appended = len(bench.appended)
+    await again.handle([of_event(0, added("1"))], 1)
+    assert "config" in bench.store.held
+    assert len(bench.appended) == appended, "the log has it already"
+
+
+async def test_a_cart_larger_than_a_record_goes_out_shortened_and_stops_nothing() -> None:
+    bench = Bench(record_bytes=100_000)
+    owner = bench.partition()
+    await owner.assign()
+    events = [added(str(n), name="\U0001f457" * 1024, category="k" * 1024) for n in range(100)]
+    await owner.handle([of_event(n, event) for n, event in enumerate(events)], 100)
+    await owner.handle([of_time(100, NOON + DAY)], 101)
+    (dropoff,) = [record for record in bench.publisher.records if record.topic == TOPICS.dropoffs]
+    assert size(dropoff) <= 100_000
+    payload = msgspec.json.decode(dropoff.value or b"")
+    assert {line["product_id"] for line in payload["cart"]["items"]} == {f"p-{n}" for n in range(100)}
+    assert payload["cart"]["value"] == 1000
+    assert {line["name"] for line in payload["cart"]["items"]} == {"\U0001f457" * 128}
+    (would_be,) = [int(value) for name, value in dropoff.headers if name == TRUNCATED_HEADER]
+    assert would_be > 500_000
+    assert bench.metrics.value("tracker_bounds_hit_total", bound="output_shortened") == 1
+
+
+async def test_an_output_that_cannot_be_shortened_enough_is_a_dead_letter() -> None:
+    bench = Bench(record_bytes=6_000)
+    owner = bench.partition()
+    await owner.assign()
+    await owner.handle([of_event(n, added(str(n))) for n in range(100)], 100)
+    await owner.handle([of_time(100, NOON + DAY)], 101)
+    assert not [record for record in bench.publisher.records if record.topic == TOPICS.dropoffs]
+    (letter,) = [record for record in bench.publisher.records if record.topic == TOPICS.dead_letters]
+    headers = dict(letter.headers)
+    assert (headers["reason"], headers["source-topic"]) == (b"output_too_large", TOPICS.dropoffs.encode())
+    assert bench.store.position == Position(101, NOON + DAY)
+
+
+async def test_the_past_of_somebody_that_is_larger_than_a_record_arrives_shortened() -> None:
+    bench = Bench(record_bytes=200_000)
+    owner = bench.partition()
+    await owner.assign()
+    events = [added(str(n), name="\U0001f457" * 1024, category="k" * 1024) for n in range(100)]
+    for event in events:
+        event.customer_id, event.anonymous_id = None, "phone"
+    identified = Merge("c:kari", NOON + 3 * HOUR)
+    records = [of_event(n, event) for n, event in enumerate(events)]
+    await owner.handle(records, 100)
+    await owner.handle([of_time(100, NOON + 3 * HOUR)], 101)
+    merge = records[0]._replace(
+        offset=101, key=b"a:phone", value=encode_control(identified), headers=control_headers(identified)
+    )
+    await owner.handle([merge], 102)
+    (absorb,) = [record for record in bench.publisher.records if record.topic == TOPICS.events]
+    assert size(absorb) <= 200_000
+    assert absorb.key == b"c:kari"
+    await owner.handle(
+        [records[0]._replace(offset=102, key=b"c:kari", value=absorb.value, headers=absorb.headers)], 103
+    )
+    await owner.handle([of_time(103, NOON + DAY)], 104)
+    (dropoff,) = [record for record in bench.publisher.records if record.topic == TOPICS.dropoffs]
+    assert dropoff.key == b"c:kari"
+    assert len(msgspec.json.decode(dropoff.value or b"")["cart"]["items"]) == 100
+
+
+async def test_commits_get_smaller_while_people_are_large_and_larger_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(track, "COMMIT_BYTES", 100_000)
+    bench = Bench(records=64)
+    owner = bench.partition()
+    await owner.assign()
+    large = [of_event(n, added(f"l{n}", f"large-{n}", name="n" * 1000, category="c" * 1000)) for n in range(300)]
+    await owner.handle(large, 300)
+    sizes = [len(commit.states) for commit in bench.store.commits]
+    assert sizes[0] > sizes[-1]
+    assert max(sum(len(state) for _, state in commit.states) for commit in bench.store.commits[3:]) < 100_000
+    assert sum(sizes) == 301, "every person, and the config"
+    small = [of_event(n, added(f"s{n}", f"small-{n}")) for n in range(300, 900)]
+    await owner.handle(small, 900)
+    assert max(len(commit.states) for commit in bench.store.commits[len(sizes) :]) > 1.5 * sizes[-2]
+
+
+async def test_what_no_store_takes_at_once_is_folded_again_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(track, "COMMIT_BYTES", 10_000)
+    monkeypatch.setattr(track, "MOST_COMMIT_BYTES", 20_000)
+    bench = Bench(records=1000)
+    owner = bench.partition()
+    records = [of_event(n, added(f"l{n}", f"large-{n}", name="n" * 1000)) for n in range(100)]
+    tries = 0
+    while bench.store.position is None or bench.store.position.offset < 100:
+        offset = await owner.assign()
+        try:
+            await owner.handle(records[offset:], 100)
+        except Unavailable:
+            tries += 1
+    assert 2 < tries < 10
+    assert len({person for commit in bench.store.commits for person, _ in commit.states}) == 101
+    ids = [dict(record.headers)["ce_id"] for record in bench.publisher.records]
+    assert len(ids) == len(set(ids)) == 100
+    for commit in bench.store.commits:
+        assert sum(len(state) for person, state in commit.states if person != "config") < 20_000
+
+
+@pytest.mark.parametrize("deadlines", [7, 100])
+async def test_deadlines_of_one_record_are_cut_anywhere_and_an_owner_may_die_between_any_two(deadlines: int) -> None:
+    people = 100
+    whole, cut = Bench(), Bench(records=1000, deadlines=deadlines)
+    events = [of_event(n, added(str(n), f"p{n}")) for n in range(people)]
+    day_later = [of_time(people, NOON + DAY)]
+    for bench in (whole, cut):
+        owner = bench.partition()
+        await owner.assign()
+        await owner.handle(events, people)
+    owner = whole.partition()
+    assert await owner.assign() == people
+    await owner.handle(day_later, people + 1)
+    assert len(_said(whole)) >= 3 * people
+    lives = 0
+    while cut.store.position is None or cut.store.position.offset <= people:
+        cut.store.commits_left = 1
+        owner = cut.partition()
+        lives += 1
+        offset = await owner.assign()
+        with suppress(Unavailable):
+            await owner.handle(day_later[offset - people :], people + 1)
+    assert lives > people // deadlines
+    assert cut.store.position == whole.store.position
+    assert cut.store.held == whole.store.held
+    assert cut.store.timers == whole.store.timers
+    assert _said(cut) == _said(whole)
+
+
+def _said(bench: Bench) -> list[tuple[str, bytes | None]]:
+    return [(record.topic, record.value) for record in bench.publisher.records]
