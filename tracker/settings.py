@@ -52,6 +52,15 @@ class Settings:
     redis_url: str = setting(
         Redis(), "redis://localhost:6379/0", "Where journey state is kept. A password is never shown."
     )
+    redis_wait_replicas: int = setting(
+        Whole(0, 10),
+        "0",
+        "Replicas of Redis that must have a commit before it counts (WAIT); 0: none, for what a fail-over loses "
+        "is folded again.",
+    )
+    redis_wait_timeout: int = setting(
+        Duration("10ms", "1m"), "1s", "How long a commit waits for those replicas; then the partition pauses."
+    )
     namespace: str = setting(
         Text(r"[A-Za-z0-9._-]{0,100}", "letters, digits, '.', '_' and '-', for example acme."),
         "",

@@ -32,7 +32,12 @@ from tracker.wiring.replaying import Report, replay_recording
 async def embedded(settings: Settings) -> AsyncIterator[dict[str, str]]:
     """A broker, a store and a worker on them, all of our own; gives the environment in which commands find them."""
     async with embedded_broker() as brokers, embedded_store() as redis_url:
-        environment = {"TRACKER_BROKERS": brokers, "TRACKER_REDIS_URL": redis_url, "TRACKER_CLOCK": "event"}
+        environment = {
+            "TRACKER_BROKERS": brokers,
+            "TRACKER_REDIS_URL": redis_url,
+            "TRACKER_REDIS_WAIT_REPLICAS": "0",
+            "TRACKER_CLOCK": "event",
+        }
         own = replace(settings, brokers=(brokers,), redis_url=redis_url, clock="event", namespace="")
         await ensure_topics(
             brokers,
@@ -100,6 +105,7 @@ def run_demo(
                 settings,
                 brokers=(environment["TRACKER_BROKERS"],),
                 redis_url=environment["TRACKER_REDIS_URL"],
+                redis_wait_replicas=0,
                 clock="event",
                 namespace="",
             )
