@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self
 
 import pytest
 import redis
@@ -190,6 +190,15 @@ class KafkaServer(Server):
         )
 
 
+class RedisService(Protocol):
+    """Redis, however many servers it is: its URL for TRACKER_REDIS_URL, and a client for the test itself."""
+
+    @property
+    def url(self) -> str: ...
+
+    def client(self, *, decode_responses: bool = False) -> Any: ...
+
+
 class RedisServer(Server):
     """One real redis-server. It keeps nothing on disk unless `aof`, which survives `kill` as the product's own
     advice does: appendfsync everysec. `options` are further directives, as {"maxmemory": "10mb"}."""
@@ -208,6 +217,10 @@ class RedisServer(Server):
     def url(self) -> str:
         """For TRACKER_REDIS_URL."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, *, decode_responses: bool = False) -> Any:
+        """A client of this server, to be closed; Any, because its types say that every answer may be to come."""
+        return redis.Redis.from_url(self.url, decode_responses=decode_responses)
 
     def snapshot(self) -> Path:
         """Save all data to a file beside the server's, for `restore`; the former snapshot goes."""

@@ -15,11 +15,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
-from tests.services import KafkaServer, RedisServer
+from tests.services import KafkaServer, RedisServer, RedisService
 from tracker.broker.raw import RawWriter
 from tracker.demo.simulation import simulation
 from tracker.domain.events import Event
@@ -67,7 +66,7 @@ def identity(payload: dict[str, Any]) -> tuple[str, int]:
     return payload.get("id") or payload["session_id"], payload.get("revision", 0)
 
 
-async def outcome(pipeline: Pipeline, redis_server: RedisServer) -> Outcome:
+async def outcome(pipeline: Pipeline, redis_server: RedisService) -> Outcome:
     """Read it all. Must be called when the worker has ended, and before something else is sent."""
     outputs = {
         topic: sorted(
@@ -77,7 +76,7 @@ async def outcome(pipeline: Pipeline, redis_server: RedisServer) -> Outcome:
     }
     states: dict[str, State] = {}
     entries = 0
-    with redis.Redis.from_url(redis_server.url) as store:
+    with redis_server.client() as store:
         for key in store.scan_iter(match=f"{pipeline.prefix}{{p*}}:s:*", count=1000):
             person = key.decode().partition(":s:")[2]
             if person != "config":
@@ -129,9 +128,9 @@ async def send_all(pipeline: Pipeline, kafka: KafkaServer, path: Path) -> int:
     return end
 
 
-def reached(pipeline: Pipeline, redis_server: RedisServer) -> int:
+def reached(pipeline: Pipeline, redis_server: RedisService) -> int:
     """The least watermark (ms) that the store has seen."""
-    with redis.Redis.from_url(redis_server.url) as store:
+    with redis_server.client() as store:
         rows = [store.hget(f"{pipeline.prefix}{{p{partition}}}:r", "position") for partition in range(PARTITIONS)]
     positions = [decode_position(row) for row in rows if row is not None]
     return min((at.watermark for at in positions), default=NEVER) if len(positions) == PARTITIONS else NEVER
@@ -207,7 +206,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 def flush(server: RedisServer) -> None:
     """Lose everything that Redis holds."""
-    with redis.Redis.from_url(server.url) as store:
+    with server.client() as store:
         store.flushall()
 
 

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.services import KafkaServer, RedisServer
+from tests.services import KafkaServer, RedisService
 from tracker.domain.events import Event
 from tracker.wire.decode import encode_event
 
@@ -34,11 +33,13 @@ def write_events(path: Path, events: Iterable[Event]) -> Path:
 class Pipeline:
     """One tracker in a namespace of its own, under the event clock, on the given servers; logs go to `folder`."""
 
-    def __init__(self, kafka: KafkaServer, redis_server: RedisServer, namespace: str, folder: Path, **env: str) -> None:
+    def __init__(
+        self, kafka: KafkaServer, redis_server: RedisService, namespace: str, folder: Path, **env: str
+    ) -> None:
         self.prefix = namespace
         self.folder = folder
         self._brokers = kafka.bootstrap
-        self._redis_url = redis_server.url
+        self._redis = redis_server
         self.env = {
             **os.environ,
             "TRACKER_BROKERS": kafka.bootstrap,
@@ -105,7 +106,7 @@ class Pipeline:
     def counters(self) -> Counter[str]:
         """The map counters, summed over partitions; those that end in a day, also over days under `name:*`."""
         sums: Counter[str] = Counter()
-        with redis.Redis.from_url(self._redis_url, decode_responses=True) as store:
+        with self._redis.client(decode_responses=True) as store:
             for partition in range(PARTITIONS):
                 fields: dict[str, str] = store.hgetall(f"{self.prefix}{{p{partition}}}:map")
                 for name, value in fields.items():
