@@ -30,7 +30,7 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         new_order = not orders.known(facts, event)
         if not new_order:
             active = False
-            orders.complete(facts, event, out)
+            orders.complete(facts, event)
     new_session = False
     if active:
         if session is None or ts - session.last >= table.gap or ts - session.start >= table.cap:
@@ -96,7 +96,7 @@ def _apply_special(
     if new_order:
         _complete_order(facts, event, table, out, session_id)
     if rule.refund:
-        orders.refund(facts, event, out)
+        orders.refund(facts, event)
     if rule.after and (new_order or not rule.converts):
         journeys.follow(facts, event, rule, table, out, session_id)
     if rule.arms or changed:

@@ -8,8 +8,8 @@ import msgspec
 
 from tracker.domain import journeys, sessions
 from tracker.domain.events import Item
-from tracker.domain.orders import take_early
-from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output, Sales
+from tracker.domain.orders import earn, give_back, take_early, take_value
+from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output
 from tracker.domain.rules import about
 from tracker.domain.said import end_dropoffs
 from tracker.domain.state import (
@@ -61,19 +61,6 @@ def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list
     return out, Merged(table.model.id, [(table.phase_ids[phase], at) for phase, at in entries], converted)
 
 
-def sales_forwarded(kept: Facts, all_: Facts) -> list[Sales]:
-    """Take back what recent orders, refunds and cancellations counted: they are forwarded and count where they
-    arrive, once, whoever else reported them."""
-    orders = kept.order_count - all_.order_count
-    back = []
-    for currency in dict.fromkeys([*kept.revenue, *all_.revenue, ""]):
-        amount = kept.revenue.get(currency, 0) - all_.revenue.get(currency, 0)
-        if orders or amount:
-            back.append(Sales(f"forwarded:{all_.person}", orders, amount, currency))
-            orders = 0
-    return back
-
-
 def is_empty(facts: Facts, said: Said) -> bool:
     """Whether there is nothing to take over."""
     return not (facts.last_id or facts.order_ids or facts.anonymous_ids or said != Said())
@@ -90,7 +77,7 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
     own.fired = max(own.fired, other.fired)
     if other.active_at > own.active_at:
         own.active_at, own.active_id, own.active_type = other.active_at, other.active_id, other.active_type
-    _join_orders(own, other, out)
+    _join_orders(own, other)
     _join_sessions(own, other, table, out)
     _join_journeys(own, other, table, out)
     _join_carts(own, other)
@@ -140,28 +127,34 @@ def end_absorbed(state: State, table: Table, out: list[Output]) -> None:
         end_dropoffs(state.said, ordered, table, out)
 
 
-def _join_orders(own: Facts, other: Facts, out: list[Happening]) -> None:
-    mine = {order.id for order in own.orders}
+def _join_orders(own: Facts, other: Facts) -> None:
+    mine = {order.id: order for order in own.orders}
     theirs = []
     for order in other.orders:
-        if order.id in mine:
-            if not order.cancelled:
-                other.order_count -= 1
-                other.revenue[order.currency] = other.revenue.get(order.currency, 0) - order.value + order.refunded
-                out.append(Sales(f"merged:{order.id}", -1, order.refunded - order.value, order.currency))
-        else:
+        known = mine.get(order.id)
+        if known is None:
             theirs.append(order)
+            continue
+        # Once for both; what only one of them heard was given back is given back.
+        if not order.cancelled:
+            other.order_count -= 1
+        earn(other, order, order.refunded - order.value)
+        take_value(own, known, order.value, order.currency)
+        if order.refunded > known.refunded or (order.cancelled and not known.cancelled):
+            give_back(own, known, None if order.cancelled else order.refunded - known.refunded)
     latest = max([*own.orders, *theirs], key=lambda order: order.ts, default=None)
     if latest is not None and any(latest is order for order in theirs):
         own.order_session, own.added_since_order = other.order_session, other.added_since_order
     own.orders = sorted(own.orders + theirs, key=lambda order: (order.ts, order.id))[-MAX_ORDERS:]
     own.order_ids += other.order_ids
     own.order_count += other.order_count
-    for currency, amount in other.revenue.items():
-        own.revenue[currency] = own.revenue.get(currency, 0) + amount
+    own.revenue = {
+        currency: own.revenue.get(currency, 0) + other.revenue.get(currency, 0)
+        for currency in dict.fromkeys([*own.revenue, *other.revenue])
+    }
     own.early_refunds = _union(own.early_refunds, other.early_refunds)
     for order in own.orders:
-        take_early(own, order, out)
+        take_early(own, order)
 
 
 def _join_sessions(own: Facts, other: Facts, table: Table, out: list[Happening]) -> None:

@@ -28,7 +28,7 @@ def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> Non
         if consent.analytics is not None and (facts.consent_analytics or ())[:2] < stamp:
             facts.consent_analytics = (*stamp, consent.analytics)
     if rule.refund:
-        orders.refund(facts, event, out)
+        orders.refund(facts, event)
     if rule.converts:
         order = orders.count(facts, event, table, None, out)
         armed = facts.armed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracker.domain.events import Event
 from tracker.domain.ids import short_hash
-from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered, Sales
+from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered
 from tracker.domain.rules import about
 from tracker.domain.state import MAX_ORDERS, Facts, Order
 from tracker.domain.table import Table
@@ -39,8 +39,7 @@ def count(facts: Facts, event: Event, table: Table, session_id: str | None, out:
     if len(facts.orders) > MAX_ORDERS:
         del facts.orders[0]
     facts.order_count += 1
-    _earn(facts, order, order.value)
-    out.append(Sales(f"order:{key}", 1, order.value, order.currency))
+    earn(facts, order, order.value)
     out.append(
         Ordered(
             order_id=key,
@@ -52,30 +51,35 @@ def count(facts: Facts, event: Event, table: Table, session_id: str | None, out:
             message=_end_message(facts, event, table, session_id),
         )
     )
-    take_early(facts, order, out)
+    take_early(facts, order)
     return order
 
 
-def take_early(facts: Facts, order: Order, out: list[Happening]) -> None:
+def take_early(facts: Facts, order: Order) -> None:
     """Refunds and cancellations that came before their order."""
     for early in [refund for refund in facts.early_refunds if refund[0] == order.id]:
         facts.early_refunds.remove(early)
-        _give_back(facts, order, early[1], f"early:{order.id}", out)
+        give_back(facts, order, early[1])
 
 
-def complete(facts: Facts, event: Event, out: list[Happening]) -> None:
+def complete(facts: Facts, event: Event) -> None:
     """A second copy of a known order may bring the value that the first one lacked."""
     key = order_key(event)
     value = _value(event)
     for order in facts.orders:
-        if order.id == key and order.value == 0 and value and not order.cancelled:
-            order.value = value
-            order.currency = event.currency or order.currency
-            _earn(facts, order, value)
-            out.append(Sales(f"value:{key}", 0, value, order.currency))
+        if order.id == key:
+            take_value(facts, order, value, event.currency)
 
 
-def refund(facts: Facts, event: Event, out: list[Happening]) -> None:
+def take_value(facts: Facts, order: Order, value: int, currency: str | None) -> None:
+    """Another copy of an order knows its value (1/10000 of the currency's unit)."""
+    if order.value == 0 and value and not order.cancelled:
+        order.value = value
+        order.currency = currency or order.currency
+        earn(facts, order, value)
+
+
+def refund(facts: Facts, event: Event) -> None:
     """A refund or cancellation leaves order count and revenue; each counts once, by its own id."""
     mark = _refund_mark(event)
     if event.order_id is None or mark in facts.order_ids:
@@ -86,7 +90,7 @@ def refund(facts: Facts, event: Event, out: list[Happening]) -> None:
         if order.id == event.order_id:
             if amount is not None and event.currency and order.currency and event.currency != order.currency:
                 return  # sums of different currencies are never taken from each other
-            _give_back(facts, order, amount, f"{event.type}:{event.event_id}", out)
+            give_back(facts, order, amount)
             return
     facts.early_refunds = [*facts.early_refunds[-MAX_ORDERS:], (event.order_id, amount)]
 
@@ -120,22 +124,22 @@ def _refund_mark(event: Event) -> bytes:
     return short_hash(f"{event.type}:{event.event_id}")
 
 
-def _give_back(facts: Facts, order: Order, amount: int | None, source: str, out: list[Happening]) -> None:
+def give_back(facts: Facts, order: Order, amount: int | None) -> None:
+    """Take `amount` (1/10000 of the currency's unit; None: all that is left) of an order out of the revenue; an order
+    of which nothing is left is no order any more."""
     left = order.value - order.refunded
     given = left if amount is None else min(amount, left)
     order.refunded += given
-    whole = order.refunded >= order.value and not order.cancelled
-    if whole:
+    if order.refunded >= order.value and not order.cancelled:
         order.cancelled = True
         facts.order_count -= 1
-    _earn(facts, order, -given)
-    if given or whole:
-        out.append(Sales(source, -1 if whole else 0, -given, order.currency))
+    earn(facts, order, -given)
 
 
-def _earn(facts: Facts, order: Order, amount: int) -> None:
+def earn(facts: Facts, order: Order, amount: int) -> None:
+    """Add to the revenue in the order's currency."""
     if amount:
-        facts.revenue[order.currency] = facts.revenue.get(order.currency, 0) + amount
+        facts.revenue = {**facts.revenue, order.currency: facts.revenue.get(order.currency, 0) + amount}
 
 
 def _value(event: Event) -> int:

@@ -200,16 +200,15 @@ class LateEvent(msgspec.Struct, gc=False):
 
 
 class Sales(msgspec.Struct, gc=False):
-    """Orders and revenue changed: counted for the map, never published. Money in 1/10000 of the currency's unit.
-    `source` names the order, refund or cancellation that did it."""
+    """Orders and revenue changed by so much: counted for the map, never published. Money in 1/10000 of the
+    currency's unit."""
 
-    source: str
     orders: int
     revenue: int
     currency: str
 
 
-Happening = Transition | SessionClosed | Fired | Ordered | Sales
+Happening = Transition | SessionClosed | Fired | Ordered
 """What the fold reports; `said` turns it into outputs by what was said before."""
 
 Output = (

@@ -35,13 +35,8 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
             _say_session(state, happening, out)
         elif isinstance(happening, Fired):
             _say_dropoff(state, happening, out)
-        elif isinstance(happening, Ordered):
-            _say_order(state.said, happening, table, out)
         else:
-            mark = short_hash(happening.source)
-            if mark not in state.said.sales:
-                state.said.sales += mark
-                out.append(happening)
+            _say_order(state.said, happening, table, out)
 
 
 def _say_transition(state: State, move: Transition, table: Table, out: list[Output]) -> None:

@@ -127,6 +127,7 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     orders: list[Order] = []
     order_count: int = 0
     revenue: dict[str, int] = {}
+    """By currency; replaced, never changed in place."""
     order_ids: bytes = b""
     """8 bytes for each order, refund and cancellation ever counted."""
     early_refunds: list[tuple[str, int | None]] = []
@@ -185,8 +186,6 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     sessions: list[SaidSession] = []
     orders: bytes = b""
     """8 bytes per recent order whose effect on drop-offs was said."""
-    sales: bytes = b""
-    """8 bytes per recent order, refund or cancellation that was counted for the map."""
 
 
 class State(msgspec.Struct, array_like=True, gc=False):

@@ -20,7 +20,7 @@ from tracker.domain import identity, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
-from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output, SessionClosed
+from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output, Sales, SessionClosed
 from tracker.domain.said import say
 from tracker.domain.state import (
     MAX_KEPT_BYTES,
@@ -88,7 +88,7 @@ def accept(
             return "waiting"
         _keep_base(state)
         happenings: list[Happening] = []
-        fold_event(facts, event, table, happenings)
+        _fold_live(state, event, table, happenings, out)
         state.tail += framed(raw)
         state.tail_count += 1
         if happenings:
@@ -130,7 +130,7 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
             _keep_base(state)
             fire_deadlines(facts, due, table, happenings)
         elif waiting and head < blocks_from(facts, table, watermark):
-            _fold_waiting(state, table, happenings)
+            _fold_waiting(state, table, happenings, out)
         else:
             break
     if happenings:
@@ -163,8 +163,6 @@ def merge(
     ended, merged = identity.leave_merged(state, facts, ts, table)
     say(state, ended, table, out)
     out.append(merged)
-    out.extend(identity.sales_forwarded(facts, state.facts))
-    state.said.sales = b""
     size = 0
     taken: list[bytes] = []
     for _, _, raw in recent:
@@ -179,6 +177,7 @@ def merge(
     out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent[len(taken) :])
     fresh = new_state(state.facts.person)
     fresh.facts.journeys = state.facts.journeys  # a device that is shared later must not use their ids again
+    _count_sales(out, fresh.facts, state.facts.order_count, state.facts.revenue)
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
     state.base_ts = fresh.base_ts
     _drop_tail(state)
@@ -251,7 +250,9 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
         say(state, happenings, table, out)
         _fold_again(state, table, watermark, out)
     else:
+        count, revenue = facts.order_count, facts.revenue
         latefacts.apply(facts, event, table, happenings)
+        _count_sales(out, facts, count, revenue)
         say(state, happenings, table, out)
     return "applied" if rule.converts or rule.refund else "late"
 
@@ -277,6 +278,7 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], m
         alive.add(facts.session.id)
     for known in state.said.sessions:
         known.gone = known.start > state.base_ts and known.id not in alive
+    _count_sales(out, facts, state.facts.order_count, state.facts.revenue)
     state.facts = facts
     state.tail = b"".join(framed(raw) for _, _, raw in entries[:folded])
     state.tail_count = folded
@@ -296,10 +298,28 @@ def _replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, ou
     return len(entries)
 
 
-def _fold_waiting(state: State, table: Table, happenings: list[Happening]) -> None:
+def _fold_live(state: State, event: Event, table: Table, happenings: list[Happening], out: list[Output]) -> None:
+    facts = state.facts
+    count, revenue = facts.order_count, facts.revenue
+    fold_event(facts, event, table, happenings)
+    if facts.revenue is not revenue or facts.order_count != count:
+        _count_sales(out, facts, count, revenue)
+
+
+def _count_sales(out: list[Output], facts: Facts, count: int, revenue: dict[str, int]) -> None:
+    """The map's orders and revenue are the sum over all states: whatever changed them here is added there."""
+    orders = facts.order_count - count
+    for currency in dict.fromkeys([*facts.revenue, *revenue, ""]):
+        amount = facts.revenue.get(currency, 0) - revenue.get(currency, 0)
+        if orders or amount:
+            out.append(Sales(orders, amount, currency))
+            orders = 0
+
+
+def _fold_waiting(state: State, table: Table, happenings: list[Happening], out: list[Output]) -> None:
     _, _, raw = state.waiting.pop(0)
     _keep_base(state)
-    fold_event(state.facts, _decode(raw), table, happenings)
+    _fold_live(state, _decode(raw), table, happenings, out)
     state.tail += framed(raw)
     state.tail_count += 1
 
@@ -311,7 +331,7 @@ def _force(state: State, table: Table, watermark: int, out: list[Output]) -> Non
     _keep_base(state)
     while (due := next_deadline(state.facts, table)) <= head:
         fire_deadlines(state.facts, due, table, happenings)
-    _fold_waiting(state, table, happenings)
+    _fold_waiting(state, table, happenings, out)
     say(state, happenings, table, out)
     out.append(Bound("waiting_forced"))
     if state.tail_count - state.mid_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2:
@@ -378,7 +398,7 @@ def _settle(state: State) -> None:
     state.ids = b""
     state.base_ts = _latest(state.facts)
     _drop_tail(state)
-    said.moves, said.entered, said.orders, said.sales = [], {}, b"", b""
+    said.moves, said.entered, said.orders = [], {}, b""
     alive = {journey.id for journey in (state.facts.journey, *state.facts.converted) if journey is not None}
     said.phases = {journey: phase for journey, phase in said.phases.items() if journey in alive}
     said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
