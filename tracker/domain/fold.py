@@ -11,7 +11,7 @@ from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts
 from tracker.domain.table import Cart, Table, TypeRule
-from tracker.domain.units import FAR
+from tracker.domain.units import FAR, NEVER
 
 
 def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -> None:
@@ -56,7 +56,7 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         cart.expire(facts, ts, table)
         changed, added, emptied = cart.apply(facts, event, rule.cart)
         if rule.cart is Cart.ADD and event.items:
-            facts.added_since_order = True
+            facts.added_at = ts
         if emptied:
             rules.disarm_cart(facts, table)
 
@@ -113,7 +113,7 @@ def _complete_order(facts: Facts, event: Event, table: Table, out: list[Happenin
     cart.expire(facts, event.ts, table)
     cart.take_out(facts, event)
     facts.order_session = session_id
-    facts.added_since_order = False
+    facts.added_at = NEVER
     if facts.session is not None and facts.session.id == session_id:
         facts.session.ordered = True
 

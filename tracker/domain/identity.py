@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -43,6 +43,18 @@ class Legacy(msgspec.Struct, array_like=True):
 
 encode_legacy = msgspec.msgpack.Encoder().encode
 decode_legacy = msgspec.msgpack.Decoder(Legacy).decode
+
+
+class Past(NamedTuple):
+    """The ids of the orders and drop-offs that one of two persons had before they were merged."""
+
+    orders: set[str]
+    dropoffs: set[str]
+
+
+def past(facts: Facts, said: Said) -> Past:
+    """Those of one person."""
+    return Past({order.id for order in facts.orders}, {dropoff.id for dropoff in said.dropoffs})
 
 
 def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list[Happening], Merged]:
@@ -111,10 +123,18 @@ def join_said(own: Said, other: Said) -> None:
     own.entered = {**other.entered, **own.entered}
 
 
-def end_absorbed(state: State, table: Table, out: list[Output]) -> None:
-    """An order that the customer had already placed ends the drop-offs that came with the absorbed past."""
+def end_absorbed(state: State, mine: Past, theirs: Past, table: Table, out: list[Output]) -> None:
+    """An order that the customer had already placed ends the drop-offs that came with the absorbed past, and one of
+    that past ends the customer's own. What lay in the same past had met before."""
     facts = state.facts
     for order in sorted(facts.orders, key=lambda order: (order.ts, order.id)):
+        unmet: set[str] = set()
+        if order.id not in theirs.orders:
+            unmet |= theirs.dropoffs
+        if order.id not in mine.orders:
+            unmet |= mine.dropoffs
+        if not unmet:
+            continue
         fields = about(facts, table)
         fields["last_event"] = LastEvent(facts.active_id, facts.active_type, facts.active_at)
         message = DropOff(
@@ -124,7 +144,7 @@ def end_absorbed(state: State, table: Table, out: list[Output]) -> None:
         ordered = Ordered(
             order.id, order.ts, order.value / MONEY, order.currency, order.session_id, order.names, message
         )
-        end_dropoffs(state.said, ordered, table, out)
+        end_dropoffs(state.said, ordered, table, out, among=unmet)
 
 
 def _join_orders(own: Facts, other: Facts) -> None:
@@ -144,7 +164,7 @@ def _join_orders(own: Facts, other: Facts) -> None:
             give_back(own, known, None if order.cancelled else order.refunded - known.refunded)
     latest = max([*own.orders, *theirs], key=lambda order: order.ts, default=None)
     if latest is not None and any(latest is order for order in theirs):
-        own.order_session, own.added_since_order = other.order_session, other.added_since_order
+        own.order_session, own.added_at = other.order_session, other.added_at
     own.orders = sorted(own.orders + theirs, key=lambda order: (order.ts, order.id))[-MAX_ORDERS:]
     own.order_ids += other.order_ids
     own.order_count += other.order_count

@@ -132,6 +132,7 @@ class Fired(msgspec.Struct, gc=False):
     names: tuple[str | None, str | None, str | None]
     armed_session: str | None
     event_id: str
+    added_at: int
     why: str | None
 
 

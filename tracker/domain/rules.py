@@ -13,6 +13,7 @@ from tracker.domain.model import QuietHours
 from tracker.domain.outputs import DropOff, Fired, Happening, LastEvent, Ordered
 from tracker.domain.state import Armed, Facts, SaidDropOff
 from tracker.domain.table import CART_CHANGED, Table, TypeRule
+from tracker.domain.units import NEVER
 
 LONGEST_DEFERRAL = 7 * 86_400_000
 """A drop-off deferred for longer than this (ms) is withheld."""
@@ -45,6 +46,7 @@ def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: 
         session_id=session.id if session else None,
         names=names_of(event),
         failed=rule.payment_failed,
+        added_at=facts.added_at,
     )
 
 
@@ -56,7 +58,7 @@ def forbidden(facts: Facts, event: Event, rule: TypeRule, browsing: bool) -> boo
     session = facts.session
     if session is None or session.id != facts.order_session:
         return False
-    return browsing or (rule.checkout and names == NO_NAMES and not facts.added_since_order)
+    return browsing or (rule.checkout and names == NO_NAMES and facts.added_at == NEVER)
 
 
 def disarm_cart(facts: Facts, table: Table) -> None:
@@ -105,7 +107,7 @@ def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
         **about(facts, table),
     )
     why = None if allowed and at - armed.due <= LONGEST_DEFERRAL else "deferred_too_long" if allowed else "consent"
-    out.append(Fired(message, armed.rule, armed.names, armed.session_id, armed.event_id, why))
+    out.append(Fired(message, armed.rule, armed.names, armed.session_id, armed.event_id, armed.added_at, why))
 
 
 def about(facts: Facts, table: Table) -> dict[str, Any]:
@@ -143,9 +145,10 @@ def ended_by(dropoff: SaidDropOff, ordered: Ordered, table: Table) -> str | None
         return "cancelled"
     spec = table.model.rules[dropoff.rule]
     same_session = dropoff.session_id is not None and dropoff.session_id == ordered.session_id
-    if same_session and (spec.cart == "empty" or (CART_CHANGED not in spec.when and dropoff.names == NO_NAMES)):
-        return "cancelled"
-    return None
+    if not same_session:
+        return None
+    without_ids = CART_CHANGED not in spec.when and dropoff.names == NO_NAMES
+    return "cancelled" if spec.cart == "empty" or (without_ids and dropoff.added_at <= ts) else None
 
 
 def after_quiet(at: int, quiet: QuietHours) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import blake2b
 
 import msgspec
@@ -131,6 +132,7 @@ def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
             phase=message.phase,
             value=message.cart.value if message.cart is not None else None,
             currency=message.cart.currency if message.cart is not None else None,
+            added_at=fired.added_at,
             ended="withheld" if fired.why else None,
         )
     )
@@ -146,14 +148,22 @@ def _say_order(said: Said, ordered: Ordered, table: Table, out: list[Output]) ->
     end_dropoffs(said, ordered, table, out, cancels=not known)
 
 
-def end_dropoffs(said: Said, ordered: Ordered, table: Table, out: list[Output], cancels: bool = True) -> None:
+def end_dropoffs(
+    said: Said,
+    ordered: Ordered,
+    table: Table,
+    out: list[Output],
+    cancels: bool = True,
+    among: Collection[str] | None = None,
+) -> None:
     """End what this order ends among the drop-offs that were said: cancel what should never have been sent,
     recover the latest of the others (once per order); earlier ones end with it, silently. An order that is folded
-    again `cancels` nothing: no drop-off said since was armed when it came."""
+    again `cancels` nothing: no drop-off said since was armed when it came. `among` names those to judge, None for
+    all."""
     recovered = any(d.ended == "recovered" and d.ended_by == ordered.order_id for d in said.dropoffs)
     candidates: list[SaidDropOff] = []
     for dropoff in said.dropoffs:
-        if dropoff.ended is not None:
+        if dropoff.ended is not None or (among is not None and dropoff.id not in among):
             continue
         end = ended_by(dropoff, ordered, table)
         if end == "cancelled" and cancels:

@@ -77,6 +77,8 @@ class Armed(msgspec.Struct, array_like=True, gc=False):
     session_id: str | None
     names: tuple[str | None, str | None, str | None]
     failed: bool = False
+    added_at: int = NEVER
+    """`Facts.added_at` at that time."""
 
 
 class Order(msgspec.Struct, array_like=True, gc=False):
@@ -133,7 +135,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     early_refunds: list[tuple[str, int | None]] = []
     """Refunds that came before their order: (order id, amount or None for all of it)."""
     order_session: str | None = None
-    added_since_order: bool = False
+    added_at: int = NEVER
+    """When a product was last added since the last order."""
     consent_marketing: tuple[int, str, bool] | None = None
     consent_analytics: tuple[int, str, bool] | None = None
     segments: list[str] = []
@@ -155,6 +158,7 @@ class SaidDropOff(msgspec.Struct, array_like=True, gc=False):
     phase: str | None
     value: float | None = None
     currency: str | None = None
+    added_at: int = NEVER
     ended: str | None = None
     ended_by: str | None = None
     """The order that ended it."""

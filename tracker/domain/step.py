@@ -191,6 +191,8 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)
     happenings: list[Happening] = []
+    pasts = identity.past(state.facts, state.said), identity.past(legacy.facts, legacy.said)
+    pasts[1].orders.update(orders.order_key(_decode(raw)) for raw in legacy.recent)
     own = decode_facts(state.base or encode_facts(state.facts))
     # Both pasts up to the same time: an order in the one disarms what the other armed.
     mine = _entries(state)
@@ -218,7 +220,7 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     _fold_again(state, table, watermark, out, entries)
     for event in late:
         _take_late(state, event, table, watermark, max(watermark - table.lateness - event.ts, 0), out)
-    identity.end_absorbed(state, table, out)
+    identity.end_absorbed(state, *pasts, table, out)
     return True
 
 
