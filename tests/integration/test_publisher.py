@@ -349,6 +349,24 @@ async def test_a_broker_that_goes_away_half_way_is_unavailable_and_comes_back(
             await publisher.close()
 
 
+async def test_a_broker_that_takes_no_connections_is_not_waited_for(namespace: str) -> None:
+    topics = Topics(namespace)
+    with KafkaServer() as server:
+        await create_topics(server.bootstrap, topics)
+        place = Place(server.bootstrap, topics, exactly_once=True, keeps_metadata=True)
+        publisher = place.publisher()
+        try:
+            await publisher.open()
+            await publisher.publish([place.record(b"1")], ONE)
+            await asyncio.to_thread(server.stop)
+            began = time.monotonic()
+            with pytest.raises(Unavailable, match="no broker takes connections"):
+                await publisher.publish([place.record(b"2")], TWO)
+            assert time.monotonic() - began < publishing.PUBLISH_TIMEOUT / 2
+        finally:
+            await publisher.close()
+
+
 async def test_partitions_are_counted_by_the_brokers_metadata(place: Place) -> None:
     counted = await partitions_of(place.bootstrap, place.topics.events, "no.such.topic")
     assert counted == {place.topics.events: 4, "no.such.topic": 0}

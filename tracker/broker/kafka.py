@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import IncompatibleBrokerVersion, NoError, UnknownError, for_code
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
@@ -15,9 +16,10 @@ from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES
 from tracker.broker.discard import FAILURES, discard
 from tracker.errors import SettingError, Unavailable
 
-__all__ = ["FAILURES", "connected", "detect", "discard", "make_consumer", "make_producer", "partitions_of"]
+__all__ = ["FAILURES", "connected", "detect", "discard", "make_consumer", "make_producer", "partitions_of", "reachable"]
 
 ASK_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT = 2.0
 _TRIES = 5
 _PAUSE = 0.2
 
@@ -86,6 +88,19 @@ async def connected(brokers: str) -> AsyncIterator[AIOKafkaClient]:
         yield client
     finally:
         await client.close()
+
+
+async def reachable(brokers: str) -> bool:
+    """Whether one of the brokers takes a connection. Says nothing about what it answers."""
+    for host, port, _ in collect_hosts(brokers):
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        return True
+    return False
 
 
 async def partitions_of(brokers: str, *topics: str) -> dict[str, int]:

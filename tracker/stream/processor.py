@@ -59,6 +59,10 @@ class PartitionStage(Protocol):
     async def handle(self, records: Sequence[Record], following: int) -> None:
         """Do a batch, all of it; `following` is the position after its last record."""
 
+    def leave(self) -> None:
+        """The partition is about to be taken away: a batch under way ends as soon as it can, done in part where that
+        is possible. `release` follows."""
+
     async def idle(self) -> None:
         """There was nothing to read for a moment."""
 
@@ -98,6 +102,8 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._rounds: defaultdict[TopicPartition, int] = defaultdict(int)
         self._noted: dict[TopicPartition, float] = {}
         self._working: dict[TopicPartition, tuple[str, int, PartitionStage]] = {}
+        self._waiting: set[asyncio.Task[None]] = set()
+        """Tasks of partitions that are paused until they try again."""
         self._joining = True
         self._health = health
         self._watchdog = Watchdog(f"the stage {stage}", self._progress, ask, lambda: health.alive(stage))
@@ -138,9 +144,11 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             return {"joining the group": Sign(None)}
         consumer, assigned = self._consumer, self._consumer.assignment()
         signs = {
-            f"reading {partition.topic}/{partition.partition}": Sign((consumer.last_poll_timestamp(partition), rounds))
-            for partition, rounds in self._rounds.items()
-            if partition in self.owned and partition in assigned and partition not in self._working
+            f"reading {partition.topic}/{partition.partition}": Sign(
+                (consumer.last_poll_timestamp(partition), self._rounds[partition])
+            )
+            for partition in self.owned
+            if partition in assigned and partition not in self._working
         }
         for partition, (what, attempt, handler) in self._working.items():
             signs[f"{what} {partition.topic}/{partition.partition}"] = Sign((attempt, handler.steps), LONG_PATIENCE)
@@ -168,6 +176,12 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._leaving.update(partitions)
         if not tasks:
             return
+        for task in tasks:
+            if task in self._waiting:
+                task.cancel()  # there is nothing to finish
+        for partition in partitions:
+            if (working := self._working.get(partition)) is not None:
+                working[2].leave()
         _, late = await asyncio.wait(tasks, timeout=RELEASE_BUDGET)
         for task in late:
             log.warning("%s did not finish its batch in %.0f s: dropped", task.get_name(), RELEASE_BUDGET)
@@ -210,7 +224,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                     await handler.release()
                     # Fenced while the group still says it is ours: the next heartbeat shows who is right.
                     least = HEARTBEAT if isinstance(error, Fenced) else 0.0
-                    await asyncio.sleep(max(least, min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY)))
+                    await self._wait(max(least, min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY)))
         except Exception:
             self._pause(partition, "stopped")
             log.exception("%s: %s/%d has stopped; its events wait in the log", self._stage, *partition)
@@ -218,6 +232,15 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self._working.pop(partition, None)
             self.owned.pop(partition, None)
             await handler.release()
+
+    async def _wait(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting.discard(task)
 
     async def _read(self, partition: TopicPartition, handler: PartitionStage) -> None:
         consumer = self._consumer

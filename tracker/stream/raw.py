@@ -126,6 +126,9 @@ class RawPartition:
         self._look(following)
         self._acknowledge(following)
 
+    def leave(self) -> None:
+        """See `PartitionStage`: a batch is one step, and nothing can end it sooner."""
+
     async def release(self) -> None:
         """Commit what is acknowledged, so that the next owner need not repeat it."""
         try:

@@ -105,6 +105,7 @@ class TrackPartition:
         """Since when the log ends before what is known of it."""
         self._records = context.limits.records
         self._deadlines = context.limits.deadlines
+        self._leaving = False
         self.steps = 0
         """Goes up with everything that `assign` and `handle` get done: where it stands for long, something hangs."""
         self.passed: tuple[int, int] = (NEVER, NEVER)
@@ -183,11 +184,16 @@ class TrackPartition:
         return suppress_until
 
     async def handle(self, records: Sequence[Record], following: int) -> None:
-        """Fold, commit and publish a batch; `following` is the log's position after its last record."""
-        while records:
+        """Fold, commit and publish a batch; `following` is the log's position after its last record. Many deadlines
+        take many commits: after `leave` no further one is begun, and the next owner goes on there."""
+        while records and not self._leaving:
             some = records[: self._records]
             after = following if len(some) == len(records) else records[len(some)].offset
             records = records[await self._handle_some(some, after) :]
+
+    def leave(self) -> None:
+        """See `PartitionStage`."""
+        self._leaving = True
 
     async def release(self) -> None:
         """Give the partition up; never raises."""
