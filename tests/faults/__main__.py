@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,7 @@ def main(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise click.BadParameter(f"{', '.join(unknown)}; allowed: {', '.join(KINDS)}", param_hint="--only")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the generator's client loses its broker, as it must
     folder = folder or Path(tempfile.mkdtemp(prefix="campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(seed, minutes, rate, speed)
