@@ -42,6 +42,11 @@ def follow(replica: RedisServer, master: RedisServer | None) -> None:
             return
         store.replicaof("127.0.0.1", master.port)
         wait(lambda: store.info("replication")["master_link_status"] == "up", "the replica is in step")
+    with master.client() as store:
+        # A replica that is in step says so after a second only, and until then WAIT does not count it.
+        store.set("in step", "")
+        assert store.wait(1, round(_PATIENCE * 1000)), "no replica is in step"
+        store.delete("in step")
 
 
 class Sentinel(RedisServer):

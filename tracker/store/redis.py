@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -85,7 +87,13 @@ class RedisStore:
                         "password it accepts"
                     ) from error
                 cause = cause.__cause__
-            raise self._translated(error, doing) from error
+            translated = self._translated(error, doing)
+            if isinstance(translated, PartitionError):
+                raise SettingError(
+                    f"TRACKER_REDIS_URL: {translated}; allowed: servers of the kind that it names, and a user who may "
+                    "send INFO"
+                ) from error
+            raise translated from error
         for server in servers:
             self._check_server(server)
         return [warning for server in servers for warning in self._warnings(server)]
@@ -268,6 +276,9 @@ class RedisStore:
         """Our own error for one of redis-py's."""
         where = f"Redis at {self.address}"
         match error:
+            case MasterNotFoundError():
+                text = re.sub(r"<redis\..*?\)>\)>\)> - ", "", str(error))  # clients with all of their options
+                return Unavailable(f"{where} did not answer, {doing} ({TRIES} tries): {text}")
             case NotConnected() | TimedOut() | OSError() | RedisClusterException():
                 return Unavailable(f"{where} did not answer, {doing} ({TRIES} tries): {str(error) or repr(error)}")
             case AskError() | TryAgainError() | ClusterError():
