@@ -55,6 +55,31 @@ async def test_what_a_dead_owner_committed_and_did_not_publish_is_published_once
     assert [record.topic for record in bench.publisher.records] == [TOPICS.transitions]
 
 
+async def test_while_the_store_is_rebuilt_the_brokers_position_never_falls_and_nothing_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(track, "IDLE_COMMIT", -1.0)
+    bench = Bench(records=1)
+    log = [of_event(0, added("1")), of_event(1, added("2"))._replace(value=b"no event"), of_event(2, added("3"))]
+    first = bench.partition()
+    await first.assign()
+    await first.handle(log, 3)
+    said, reached = list(bench.publisher.records), bench.publisher.position
+    assert {record.topic for record in said} == {TOPICS.transitions, TOPICS.dead_letters}
+    bench.store.held.clear()
+    bench.store.position = None
+    bench.in_log = first._context.config
+    for owner in (bench.partition(), bench.partition()):  # the second after the first died half-way
+        at = await owner.assign()
+        await owner.handle(log[at : at + 1], at + 1)
+        await owner.idle()
+        assert bench.publisher.position == reached
+    await owner.handle(log[2:], 3)
+    await owner.handle([of_event(3, added("4", "ola"))], 4)
+    assert bench.publisher.position == Position(4)
+    assert len(bench.publisher.records) == len(said) + 1
+
+
 async def test_a_store_that_came_back_without_its_config_gets_the_logs() -> None:
     bench = Bench()
     owner = bench.partition()

@@ -101,6 +101,8 @@ class TrackPartition:
         self._told: Position | None = None
         """The position that the broker holds."""
         self._told_at = 0.0
+        self._letters_from = 0
+        """The offset from which records that cannot be folded have no dead letter yet."""
         self._short_since: float | None = None
         """Since when the log ends before what is known of it."""
         self._records = context.limits.records
@@ -131,6 +133,7 @@ class TrackPartition:
         known = Known(self._stored, committed, start, end, first and await context.has_outputs(partition))
         self.steps += 1
         suppress_until = self._reconcile(known)
+        self._letters_from = suppress_until.offset if suppress_until is not None else 0
         resume = self._stored or Position(start)
         self._told, self._told_at = committed, time.perf_counter()
         if committed is None:
@@ -233,7 +236,8 @@ class TrackPartition:
         walked = fold.walk(records, following, until, horizon)
         at = now()
         outputs = [OutRecord(*encoded, at) for encoded in walked.outputs]
-        outputs += [self._dead_letter(dead, at) for dead in walked.dead]
+        letters_from = self._letters_from
+        outputs += [self._dead_letter(dead, at) for dead in walked.dead if dead.record.offset >= letters_from]
         outputs = self._fit(outputs)
         states = walked.states
         self._bound(states, outputs, len(records))
@@ -260,7 +264,7 @@ class TrackPartition:
         self.steps += 1
         self._stored = walked.position
         self._published = []
-        if outputs or committed - self._told_at > IDLE_COMMIT:
+        if outputs or (committed - self._told_at > IDLE_COMMIT and self._is_news(walked.position)):
             await self._tell(outputs, walked.position)
             if outputs:
                 self._published = [walked.position]
@@ -278,8 +282,13 @@ class TrackPartition:
     async def idle(self) -> None:
         """Nothing to read: let the broker know a position that has no outputs to carry it."""
         late = time.perf_counter() - self._told_at > IDLE_COMMIT
-        if late and self._stored is not None and self._told != self._stored:
+        if late and self._stored is not None and self._is_news(self._stored):
             await self._tell((), self._stored)
+
+    def _is_news(self, position: Position) -> bool:
+        """Whether the broker's position is behind this one. While the store is rebuilt it is not, and must not fall:
+        the next owner would publish again what lies between."""
+        return self._told is None or self._told.order() < position.order()
 
     async def _tell(self, outputs: Sequence[OutRecord], position: Position) -> None:
         """One transaction, where the publisher does them."""
