@@ -21,7 +21,7 @@ DEV := $(VENV)/.dev-is-installed
 DATA := $(VENV)/.data-is-installed
 KAFKA := tests/kafka/lib/.is-complete
 
-.PHONY: help setup demo test test-fast lint types format lock bench clean redis
+.PHONY: help setup demo test test-fast lint types format lock bench faults clean redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ lock: $(DEV) ## Write the lock files from pyproject.toml: make lock LOCK_FLAGS=-
 
 bench: $(DEV) $(KAFKA) redis ## Measure the hot path on real Kafka and Redis
 	@$(BIN)/python -m loadtests.hot_path $(ARGS)
+
+faults: $(DEV) $(KAFKA) redis ## Break everything for hours, see what is lost: make faults ARGS='--seed 2 --minutes 60'
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 clean: ## Remove everything that the targets made
 	rm -rf $(VENV) build dist tests/kafka/lib tests/kafka/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

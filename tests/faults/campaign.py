@@ -21,7 +21,7 @@ from tests.faults.plan import Plan
 from tests.faults.proxy import Proxy
 from tests.faults.report import Report, report_of
 from tests.faults.verdict import Verdict
-from tests.faults.workers import Pool
+from tests.faults.workers import COMMAND, Pool
 from tests.services import KafkaServer, RedisServer
 from tracker.child import free_port
 from tracker.wire.topics import Topics
@@ -33,14 +33,17 @@ SETTLED_WITHIN = 300.0
 Say = Callable[[str], object]
 
 
-async def campaign(plan: Plan, workers: int, kinds: Sequence[str], folder: Path, say: Say) -> Report:
-    """Run it. `folder` gets the workers' logs, the faults as they came, and what differed."""
+async def campaign(
+    plan: Plan, workers: int, kinds: Sequence[str], folder: Path, say: Say, command: Sequence[str] = COMMAND
+) -> Report:
+    """Run it. `folder` gets the workers' logs, the faults as they came, and what differed. `command` starts a worker:
+    a test may have one that lacks a guard."""
     topics = Topics(NAMESPACE)
     behind, to_kafka, to_store = free_port(), free_port(), free_port()
     with KafkaServer(proxied=(behind, to_kafka)) as kafka, RedisServer(aof=True) as store:
         env = _environment(plan, f"127.0.0.1:{to_kafka}", f"redis://127.0.0.1:{to_store}/0")
         _make_topics({**env, "TRACKER_BROKERS": kafka.bootstrap})
-        pool = Pool(env, folder)
+        pool = Pool(env, folder, command)
         generator = Generator(plan, kafka.bootstrap, NAMESPACE)
         monitor = Monitor(kafka.bootstrap, topics, plan.partitions)
         verdict = Verdict()

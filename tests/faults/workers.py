@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -24,13 +24,13 @@ RESTART_AFTER = 1.0
 class Worker:
     """One process, with a log of its own."""
 
-    def __init__(self, number: int, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, number: int, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
         self.name = f"worker-{number}"
         self.log = folder / f"{self.name}.log"
         self.frozen = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                COMMAND,
+                command,
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -67,12 +67,13 @@ class Worker:
 class Pool:
     """The workers that should be running; who ends without being told to is counted and started again."""
 
-    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, env: Mapping[str, str], folder: Path, command: Sequence[str] = COMMAND) -> None:
         self.running: list[Worker] = []
         self.by_themselves: list[str] = []
         """Workers that ended though nobody told them to, with their exit codes."""
         self.slow: list[str] = []
         """Workers that did not end in time when told to."""
+        self._command = command
         self._env = env
         self._folder = folder
         self._started = 0
@@ -80,7 +81,7 @@ class Pool:
     def add(self) -> Worker:
         """Start one more."""
         self._started += 1
-        worker = Worker(self._started, self._env, self._folder)
+        worker = Worker(self._started, self._command, self._env, self._folder)
         self.running.append(worker)
         return worker
 
