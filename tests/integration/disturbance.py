@@ -129,11 +129,13 @@ async def send_all(pipeline: Pipeline, kafka: KafkaServer, path: Path) -> int:
 
 
 def reached(pipeline: Pipeline, redis_server: RedisService) -> int:
-    """The least watermark (ms) that the store has seen."""
+    """The time (ms) before which everything is folded: in the middle of a watermark's deadlines, that of the last."""
     with redis_server.client() as store:
         rows = [store.hget(f"{pipeline.prefix}{{p{partition}}}:r", "position") for partition in range(PARTITIONS)]
     positions = [decode_position(row) for row in rows if row is not None]
-    return min((at.watermark for at in positions), default=NEVER) if len(positions) == PARTITIONS else NEVER
+    if len(positions) < PARTITIONS:
+        return NEVER
+    return min(at.watermark if at.due is None else at.due - 1 for at in positions)
 
 
 class Replay:

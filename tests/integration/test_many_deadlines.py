@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.disturbance import gauge, kill, reached, send_all
@@ -17,7 +16,6 @@ from tests.integration.pipeline import PARTITIONS, Pipeline, write_events
 from tests.services import KafkaServer, RedisServer
 from tracker.child import free_port
 from tracker.domain.events import Event, Item
-from tracker.wire.position import decode_position
 
 PEOPLE = 200_000
 AT = 1_772_400_000_000
@@ -76,7 +74,7 @@ async def fire(kafka: KafkaServer, namespace: str, folder: Path, people: int, ki
         for life in range(kills + 1):
             first = said = 0.0
             with pipeline.worker() as worker:
-                while reached(pipeline, own) < end or midway(pipeline, own):
+                while reached(pipeline, own) < end:
                     assert worker.poll() is None, pipeline.worker_log()
                     memory = gauge(port, "process_resident_memory_bytes") or 0.0
                     first = first or memory
@@ -94,13 +92,6 @@ async def fire(kafka: KafkaServer, namespace: str, folder: Path, people: int, ki
                     await asyncio.sleep(2)  # the last transaction
         found = {topic: await count(kafka, namespace + topic) for topic in TOPICS}
         return Fired(time.monotonic() - began, most, found)
-
-
-def midway(pipeline: Pipeline, own: RedisServer) -> bool:
-    """Whether a partition is in the middle of a record's deadlines."""
-    with redis.Redis.from_url(own.url) as store:
-        rows = [store.hget(f"{pipeline.prefix}{{p{partition}}}:r", "position") for partition in range(PARTITIONS)]
-    return any(row is None or decode_position(row).due is not None for row in rows)
 
 
 async def test_a_record_that_fires_very_many_deadlines(kafka: KafkaServer, namespace: str, tmp_path: Path) -> None:
