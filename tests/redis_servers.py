@@ -195,11 +195,13 @@ class ClusterRedis:
                     here.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
                 return int(here.execute_command("CLUSTER COUNTKEYSINSLOT", slot))
 
-            yield move
-            while move(500):
-                pass
-            for store in (there, here):
-                store.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+            try:
+                yield move
+            finally:
+                while move(500):
+                    pass
+                for store in (there, here):
+                    store.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
