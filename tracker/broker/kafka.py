@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.conn import collect_hosts
@@ -16,10 +16,25 @@ from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES
 from tracker.broker.discard import FAILURES, discard
 from tracker.errors import SettingError, Unavailable
 
-__all__ = ["FAILURES", "connected", "detect", "discard", "make_consumer", "make_producer", "partitions_of", "reachable"]
+__all__ = [
+    "FAILURES",
+    "connected",
+    "detect",
+    "discard",
+    "make_consumer",
+    "make_producer",
+    "partitions_of",
+    "reachable",
+    "while_reachable",
+]
+
+T = TypeVar("T")
 
 ASK_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT = 2.0
+UNEASY = 3.0
+"""Seconds without an answer after which it is asked whether there is a broker at all."""
+_PATIENCE = 0.5  # with a call that was cancelled
 _TRIES = 5
 _PAUSE = 0.2
 
@@ -101,6 +116,21 @@ async def reachable(brokers: str) -> bool:
         writer.close()
         return True
     return False
+
+
+async def while_reachable(brokers: str, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, but not waiting for brokers that take no connections: aiokafka would go on trying for as long
+    as it is let. Raises `TimeoutError` then, and `work` is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=UNEASY))[0]:
+            if not await reachable(brokers):
+                raise TimeoutError("no broker takes connections")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_PATIENCE)
 
 
 async def partitions_of(brokers: str, *topics: str) -> dict[str, int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -14,7 +13,7 @@ from aiokafka.errors import InvalidProducerEpoch, NotEnoughReplicasError, Produc
 from aiokafka.structs import OffsetAndMetadata
 
 from tracker.broker.batches import BATCH_BYTES, REQUEST_BYTES, Batch, pack, send
-from tracker.broker.kafka import FAILURES, discard, reachable
+from tracker.broker.kafka import FAILURES, discard, while_reachable
 from tracker.broker.offsets import Committed, Offsets
 from tracker.errors import Fenced, Irreconcilable, PartitionError, Unavailable
 from tracker.stream.ports import OutRecord
@@ -24,9 +23,6 @@ from tracker.wire.topics import Topics
 OPEN_TIMEOUT = 30.0
 PUBLISH_TIMEOUT = 15.0
 """Seconds. The broker gives a transaction as long; until then a dead worker's holds up `read_committed` readers."""
-
-UNEASY = 3.0
-"""Seconds without an answer after which it is asked whether there is a broker at all."""
 
 _METADATA_BYTES = 4096  # Kafka's default `offset.metadata.max.bytes`
 _ABORT_TIMEOUT = 3.0
@@ -124,7 +120,7 @@ class KafkaPublisher(ABC):
         self._doubtful.append(producer)
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
-                await self._watched(self._deliver(producer, batches, position.offset, metadata))
+                await while_reachable(self._brokers, self._deliver(producer, batches, position.offset, metadata))
         except FAILURES as error:
             fenced = isinstance(error, ProducerFenced | InvalidProducerEpoch)
             if not fenced and not isinstance(error, TimeoutError):
@@ -156,20 +152,6 @@ class KafkaPublisher(ABC):
 
     def _offsets(self, producer: AIOKafkaProducer) -> Offsets:
         return Offsets(producer.client, self._group, self._topics.events, self._partition)
-
-    async def _watched(self, delivery: Coroutine[Any, Any, None]) -> None:
-        """Wait for a delivery, but not for a broker that takes no connections: the partition is to pause then, and
-        whatever became of the batch, the next `open` finds out."""
-        task = asyncio.create_task(delivery)
-        try:
-            while not (await asyncio.wait({task}, timeout=UNEASY))[0]:
-                if not await reachable(self._brokers):
-                    raise TimeoutError("no broker takes connections")
-            task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=_PATIENCE)
 
     @abstractmethod
     def _make(self) -> AIOKafkaProducer:
