@@ -20,8 +20,11 @@ RUNTIME := $(VENV)/.runtime-is-installed
 DEV := $(VENV)/.dev-is-installed
 DATA := $(VENV)/.data-is-installed
 KAFKA := tests/kafka/lib/.is-complete
+# The wheel with the hot path compiled, unpacked; setup.py lists what that is. To run on it: $(ON_COMPILED) python …
+COMPILED := build/compiled/.is-complete
+ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. TRACKER_COMPILE=1
 
-.PHONY: help setup demo test test-fast lint types format lock bench faults clean redis
+.PHONY: help setup demo test test-fast test-compiled compiled lint types format lock bench faults clean redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +36,12 @@ demo: $(RUNTIME) ## Run the pipeline on built-in shop visits; needs nothing but 
 
 test: $(DEV) $(DATA) $(KAFKA) redis lint types ## Check all of it: format, lint, types and every test, on real Kafka and Redis
 	@$(BIN)/pytest $(ARGS)
+	@$(MAKE) test-compiled
+
+test-compiled: $(COMPILED) ## Run the tests of the fold on the compiled hot path
+	@$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=build/compiled .' tests/unit tests/oracle tests/properties tests/scenarios
+
+compiled: $(COMPILED) ## Build the package with its hot path compiled, into build/compiled
 
 test-fast: $(DEV) ## Run the tests that start no server: make test-fast ARGS='-k session'
 	@$(BIN)/pytest -m 'not integration' $(ARGS)
@@ -53,8 +62,8 @@ lock: $(DEV) ## Write the lock files from pyproject.toml: make lock LOCK_FLAGS=-
 	@$(LOCK) pyproject.toml --group build --group dev -c requirements.txt -o requirements-dev.txt
 	@$(LOCK) --group data --no-deps -o requirements-data.txt
 
-bench: $(DEV) $(KAFKA) redis ## Measure the hot path on real Kafka and Redis
-	@$(BIN)/python -m loadtests.hot_path $(ARGS)
+bench: $(COMPILED) $(KAFKA) redis ## Measure the compiled hot path on real Kafka and Redis
+	@$(ON_COMPILED) $(BIN)/python -m loadtests.hot_path $(ARGS)
 
 faults: $(DEV) $(KAFKA) redis ## Break everything for hours, see what is lost: make faults ARGS='--seed 2 --minutes 60'
 	@$(BIN)/python -m tests.faults $(ARGS)
@@ -89,6 +98,15 @@ $(KAFKA): tests/kafka/pom.xml
 	@rm -rf tests/kafka/lib && mkdir tests/kafka/lib
 	@mvn --batch-mode --log-file tests/kafka/lib/maven.log --file tests/kafka/pom.xml \
 		dependency:copy-dependencies -DoutputDirectory=lib || { cat tests/kafka/lib/maven.log; exit 1; }
+	@touch $@
+
+$(COMPILED): setup.py pyproject.toml $(shell find tracker -name '*.py' -o -name '*.yaml' -o -name '*.lua') | $(DEV)
+	@scripts/need gcc command -v cc
+	@scripts/need python3-dev $(BIN)/python -c 'import pathlib, sysconfig as s; (pathlib.Path(s.get_path("include")) / "Python.h").stat()'
+	@echo 'Compiling the hot path into build/compiled ...'
+	@rm -rf build
+	@TRACKER_COMPILE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --target build/compiled .
 	@touch $@
 
 redis:

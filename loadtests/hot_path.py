@@ -7,6 +7,8 @@ production (`tracker worker --only track --processes 1`, exactly-once publishing
 from the moment it is connected until the broker holds, for every partition, a position past the log's end with the
 last watermark: every event folded, every session and drop-off published. CPU is the process's own, all threads.
 
+`make bench` compiles the hot path first; without that it is measured as plain Python.
+
 The servers are started for the run, unless TRACKER_BROKERS and TRACKER_REDIS_URL say where others are.
 """
 
@@ -39,6 +41,7 @@ from tests.services import KafkaServer, RedisServer
 from tracker.broker.kafka import connected
 from tracker.broker.offsets import Offsets
 from tracker.broker.topics import ensure_topics
+from tracker.domain import fold
 from tracker.wire.position import decode_position
 from tracker.wire.topics import Topics
 
@@ -48,6 +51,7 @@ RAW = ("shop.clicks",)
 CONNECTED = b"outputs are published"
 PATIENCE = 300.0
 DAY = 86_400_000
+COMPILED = not fold.__file__.endswith(".py")
 
 
 class Servers(NamedTuple):
@@ -272,7 +276,8 @@ async def main() -> None:
     people = len({sent.person for sent in workload})
     note = print if not chosen.json else (lambda *_, **__: None)
     note(
-        f"{len(workload):,} events of {size:.0f} bytes, {people:,} customers, {PARTITIONS} partitions",
+        f"{len(workload):,} events of {size:.0f} bytes, {people:,} customers, {PARTITIONS} partitions; "
+        f"the hot path is {'compiled' if COMPILED else 'not compiled'}",
         flush=True,
     )
     readers: list[Measured] = []
@@ -304,6 +309,7 @@ async def main() -> None:
             "customers": people,
             "finish": chosen.finish,
             "announce": chosen.announce,
+            "compiled": COMPILED,
             "reader": [one._asdict() | {"rate": one.rate} for one in readers],
             "worker": [one._asdict() | {"rate": one.rate} for one in workers],
             "ratio": ratios,

@@ -11,6 +11,7 @@ A test that asks for one of the servers is marked `integration`, as are all in t
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,17 @@ from pathlib import Path
 import pytest
 
 from tests.services import KafkaServer, RedisServer, missing
+from tracker.domain import fold
 
 _ROOT = Path(__file__).parent.parent
 _SERVERS = {"kafka", "redis_server"}
 _FOLDERS = {"integration", "faults", "browser"}
+
+
+def pytest_configure() -> None:
+    """Whoever asks for tests of the compiled hot path must not get those of the plain one."""
+    if os.environ.get("TRACKER_COMPILE") == "1" and not fold.__file__.endswith(".so"):
+        pytest.exit(f"TRACKER_COMPILE=1, but tracker.domain.fold is {fold.__file__}", returncode=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Self
 
 import redis
@@ -114,8 +115,6 @@ class SentinelRedis:
         for one in self.sentinels:
             with one.client(decode_responses=True) as sentinel:
                 found = sentinel.execute_command("SENTINEL", "MASTER", MASTER)
-            if not isinstance(found, dict):
-                found = dict(zip(found[::2], found[1::2], strict=True))
             if (int(found["num-slaves"]), int(found["num-other-sentinels"])) != (1, len(self.sentinels) - 1):
                 return False
         return True
@@ -218,20 +217,22 @@ class ClusterRedis:
             )
             assert made.returncode == 0, made.stdout + made.stderr
             for node in self.nodes:
-                wait(lambda node=node: self._ready(node), "the cluster is up")  # type: ignore[misc]
+                wait(partial(self._ready, node, self._replicas), "the cluster is up")
             self._stack = stack.pop_all()
         return self
 
-    def _ready(self, node: RedisServer) -> bool:
+    def complete(self) -> bool:
+        """Whether every node that runs says that all slots are served."""
+        return all(self._ready(node, replicas=0) for node in self.nodes if node.alive)
+
+    def _ready(self, node: RedisServer, replicas: int) -> bool:
         with node.client() as store:
             info = store.info("replication")
-            state = store.execute_command("CLUSTER INFO")
-        in_step = (
-            info["connected_slaves"] >= self._replicas
-            if info["role"] == "master"
-            else info["master_link_status"] == "up"
+            if store.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                return False
+        return bool(
+            info["connected_slaves"] >= replicas if info["role"] == "master" else info["master_link_status"] == "up"
         )
-        return in_step and "ok" in (state["cluster_state"] if isinstance(state, dict) else state.decode())
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -228,3 +229,13 @@ def gauge(port: int, sample: str) -> float | None:
     except OSError:
         return None
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample + " ")), None)
+
+
+def answer(port: int, path: str) -> int:
+    """The status of a worker's answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as reply:
+            status: int = reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    return status

@@ -8,10 +8,12 @@ import signal
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.integration.disturbance import (
     SMALL_BATCHES,
     Workload,
+    answer,
     assert_undisturbed,
     flush,
     gauge,
@@ -46,10 +48,51 @@ async def test_redis_goes_away_and_comes_back(
                 await asyncio.to_thread(own.kill if loses else own.stop)
                 await until(lambda: tracked(port, "paused") == PARTITIONS, "every partition pauses")
                 assert tracked(port, "running") == tracked(port, "stopped") == 0
+                assert [answer(port, path) for path in ("livez", "readyz")] == [200, 200], "a new start would not help"
                 await asyncio.sleep(AWAY)
                 assert replay.running
                 await asyncio.to_thread(own.start)
                 await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again")
+                await replay.finish()
+            assert worker.poll() is None
+        assert_undisturbed(await outcome(pipeline, own), workload.expected)
+
+
+async def test_redis_comes_back_with_an_older_snapshot(
+    kafka: KafkaServer, namespace: str, tmp_path: Path, workload: Workload
+) -> None:
+    port = free_port()
+    with RedisServer() as own:
+        pipeline = Pipeline(kafka, own, namespace, tmp_path, TRACKER_METRICS_PORT=str(port), **SMALL_BATCHES)
+        await asyncio.to_thread(pipeline.run, "topics")
+        with pipeline.worker() as worker:
+            async with replaying(pipeline, kafka, workload.recording) as replay:
+                await replay.reach("journey.transitions", int(0.2 * workload.transitions))
+                with redis.Redis.from_url(own.url) as store:
+                    await asyncio.to_thread(store.save)  # what it loads when it starts
+                before = reached(pipeline, own)
+                await replay.reach("journey.transitions", int(0.5 * workload.transitions))
+                await asyncio.to_thread(own.kill)
+                await until(lambda: tracked(port, "paused") == PARTITIONS, "every partition pauses")
+                await asyncio.to_thread(own.start)
+                assert reached(pipeline, own) <= before, "it has forgotten nothing"
+                await replay.finish()
+            assert worker.poll() is None
+        assert "rebuilding from the log, nothing is published twice" in pipeline.worker_log()
+        assert_undisturbed(await outcome(pipeline, own), workload.expected)
+
+
+async def test_redis_is_emptied_under_a_worker_that_goes_on(
+    kafka: KafkaServer, namespace: str, tmp_path: Path, workload: Workload
+) -> None:
+    with RedisServer() as own:
+        pipeline = Pipeline(kafka, own, namespace, tmp_path, **SMALL_BATCHES)
+        await asyncio.to_thread(pipeline.run, "topics")
+        with pipeline.worker() as worker:
+            async with replaying(pipeline, kafka, workload.recording) as replay:
+                for part in (0.3, 0.6):
+                    await replay.reach("journey.transitions", int(part * workload.transitions))
+                    flush(own)
                 await replay.finish()
             assert worker.poll() is None
         assert_undisturbed(await outcome(pipeline, own), workload.expected)

@@ -20,11 +20,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.client import CoordinationType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from tests.integration.disturbance import Outcome, flush, identity, outcome, until
+from tests.integration.disturbance import Outcome, answer, flush, identity, outcome, until
 from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
 from tracker.broker.kafka import connected
 from tracker.broker.offsets import Offsets, members
+from tracker.child import free_port
 from tracker.wire.position import Position, decode_position
 from tracker.wire.topics import Topics
 
@@ -277,7 +278,11 @@ async def test_a_worker_believes_a_log_that_ends_too_early_only_after_a_while(pl
     flush(place.redis)
     for one in place.recover():
         await place.publish_as(one["partition"], Position(one["log_end"] + 1000))
+    port = free_port()
+    place.pipeline.env["TRACKER_METRICS_PORT"] = str(port)
     with place.pipeline.worker():
         await until(lambda: "before what is known of it" in place.pipeline.worker_log(), "it pauses first")
         assert "has stopped" not in place.pipeline.worker_log()
+        assert answer(port, "readyz") == 200
         await until(lambda: "has stopped; its events wait in the log" in place.pipeline.worker_log(), "it stops", 40)
+        assert (answer(port, "livez"), answer(port, "readyz")) == (200, 503)

@@ -195,6 +195,7 @@ async def test_a_cluster_without_replicas_is_down_until_the_master_is_back(
                 master = own.owner(f"{namespace}{{p0}}:r")
                 master.kill()
                 await until(lambda: tracked(port, "paused"), "the partitions that have something to read pause")
+                await until(lambda: not own.complete(), "the other masters know that slots are not served")
                 async with opened(own.url, namespace) as store:
                     # The others' keys are there, but a cluster without all slots serves none.
                     there = next(p for p in range(12) if own.owner(f"{namespace}{{p{p}}}:r") is not master)
