@@ -120,7 +120,7 @@ class Settings:
         "How outputs are published; auto: exactly once where the broker has transactions.",
     )
     batch_records: int = setting(Whole(1, 1_000_000), "20000", "The most records that one commit covers.")
-    batch_deadlines: int = setting(Whole(1, 1_000_000), "2000", "The most deadlines that one commit covers.")
+    batch_deadlines: int = setting(Whole(1, 1_000_000), "10000", "The most deadlines that one commit covers.")
     state_cache: int = setting(
         Whole(0, 100_000_000), "20000", "Persons per partition whose state a worker keeps in memory; 0: none."
     )
