@@ -48,11 +48,10 @@ def compare_sequences(
     for output, times in (there - wanted).items():
         what = "outputs duplicated" if output in wanted else "outputs nobody expects"
         verdict.differs(what, times, where=where, person=output[0].decode(), digest=output[1].hex())
-    theirs = _by_person(found)
+    theirs, both = _by_person(found), wanted & there
     for person, outputs in _by_person(expected).items():
-        both = wanted & there
-        ordered = [output for output in outputs if (person, output) in both]
-        if _distinct(theirs.get(person, ()), set(ordered)) != _distinct(outputs, set(ordered)):
+        said = theirs.get(person, [])
+        if said != outputs and _common(said, person, both) != _common(outputs, person, both):
             verdict.differs("outputs out of order", where=where, person=person.decode())
 
 
@@ -63,5 +62,6 @@ def _by_person(outputs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[bytes
     return people
 
 
-def _distinct(outputs: Sequence[bytes], among: set[bytes]) -> list[bytes]:
-    return list(dict.fromkeys(output for output in outputs if output in among))
+def _common(outputs: Sequence[bytes], person: bytes, both: Counter[tuple[bytes, bytes]]) -> list[bytes]:
+    """What is on either side, once each."""
+    return list(dict.fromkeys(output for output in outputs if (person, output) in both))
