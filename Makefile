@@ -22,7 +22,7 @@ DATA := $(VENV)/.data-is-installed
 KAFKA := tests/kafka/lib/.is-complete
 # The wheel with the hot path compiled, unpacked; setup.py lists what that is. To run on it: $(ON_COMPILED) python …
 COMPILED := build/compiled/.is-complete
-ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. TRACKER_COMPILE=1
+ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. COMPILE_HOT_PATH=1
 
 .PHONY: help setup demo test test-fast test-compiled compiled lint types format lock bench faults clean redis
 
@@ -105,7 +105,7 @@ $(COMPILED): setup.py pyproject.toml $(shell find tracker -name '*.py' -o -name 
 	@scripts/need python3-dev $(BIN)/python -c 'import pathlib, sysconfig as s; (pathlib.Path(s.get_path("include")) / "Python.h").stat()'
 	@echo 'Compiling the hot path into build/compiled ...'
 	@rm -rf build
-	@TRACKER_COMPILE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	@COMPILE_HOT_PATH=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation --target build/compiled .
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Compiles the hot path where it is asked for: TRACKER_COMPILE=1 pip wheel --no-build-isolation .
+"""Compiles the hot path where it is asked for: COMPILE_HOT_PATH=1 pip wheel --no-build-isolation .
 
 The modules stay plain Python, and without the variable they are installed as they are: the compiled ones do the same
 in two thirds of the time. Needs a C compiler, Python's headers and mypy.
@@ -21,7 +21,7 @@ HOT_PATH = (
     "tracker/wire/encode.py",
 )
 
-if os.environ.get("TRACKER_COMPILE") == "1":
+if os.environ.get("COMPILE_HOT_PATH") == "1":
     from mypyc.build import mypycify
 
     setup(ext_modules=mypycify(list(HOT_PATH), opt_level="3", group_name="tracker"))

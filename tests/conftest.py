@@ -28,8 +28,8 @@ _FOLDERS = {"integration", "faults", "browser"}
 
 def pytest_configure() -> None:
     """Whoever asks for tests of the compiled hot path must not get those of the plain one."""
-    if os.environ.get("TRACKER_COMPILE") == "1" and not fold.__file__.endswith(".so"):
-        pytest.exit(f"TRACKER_COMPILE=1, but tracker.domain.fold is {fold.__file__}", returncode=2)
+    if os.environ.get("COMPILE_HOT_PATH") == "1" and not fold.__file__.endswith(".so"):
+        pytest.exit(f"COMPILE_HOT_PATH=1, but tracker.domain.fold is {fold.__file__}", returncode=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
