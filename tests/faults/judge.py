@@ -336,9 +336,9 @@ class Judge:
 
     def _find_false(self, life: Life, events: list[Event], person: Person) -> None:
         """A drop-off of somebody whose order came before it was detected. Where orders come late it may be said,
-        but must be taken back."""
+        but must have ended: cancelled by the late order, unless a later one had come first and recovered it."""
         said = person.said(DropOff)
-        ended = {end.dropoff_id for end in said if end.kind == "cancelled"} if life.kind is Kind.TARDY else set()
+        ended = {end.dropoff_id for end in said if end.kind != "dropped_off"} if life.kind is Kind.TARDY else set()
         orders = [event.ts for event in events if event.type == "order_completed"]
         for drop in said:
             stands = drop.kind == "dropped_off" and drop.id not in ended
