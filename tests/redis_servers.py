@@ -16,6 +16,7 @@ from redis.crc import key_slot
 
 from tests.services import RedisServer
 from tracker.child import Child, free_port
+from tracker.store.embedded import server_binary
 
 QUICK = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1", "repl-timeout": "5"}
 MASTER = "journeys"
@@ -48,6 +49,14 @@ def follow(replica: RedisServer, master: RedisServer | None) -> None:
         store.set("in step", "")
         assert store.wait(1, round(_PATIENCE * 1000)), "no replica is in step"
         store.delete("in step")
+
+
+class ValkeyServer(RedisServer):
+    """The embedded store's server (Valkey 9) with the options of a real one: Redis' younger relatives differ."""
+
+    def __init__(self, options: Mapping[str, str] | None = None, *, aof: bool = False) -> None:
+        super().__init__(options, aof=aof)
+        self._program = str(server_binary())
 
 
 class Sentinel(RedisServer):

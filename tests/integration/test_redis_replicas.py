@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +12,7 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from tests.integration.test_store import batch, opened
-from tests.redis_servers import QUICK, SentinelRedis, follow, wait
+from tests.redis_servers import QUICK, SentinelRedis, ValkeyServer, follow, wait
 from tests.services import RedisServer
 from tracker.child import free_port
 from tracker.errors import PositionRefused, SettingError, Unavailable
@@ -88,20 +90,28 @@ async def test_too_few_replicas_are_unavailable_and_no_commit_is_claimed(
         assert left.hget("{p0}:map", "n") == b"1"
 
 
+@pytest.mark.parametrize("kind", [RedisServer, ValkeyServer])
 async def test_what_is_in_already_is_not_claimed_by_a_connection_that_did_not_write_it(
-    pair: tuple[RedisServer, RedisServer],
+    kind: type[RedisServer],
 ) -> None:
-    """WAIT waits for the writes of its own connection: a commit sent again over a new one must write, too."""
-    master, replica = pair
+    """WAIT waits for what its own connection wrote (Redis 7.2, Valkey): a commit that is sent again over a new one
+    must write, too. The replica is frozen: connected, counted, and without the commit."""
     commit = batch(None, ONE, states=STATE)
-    async with opened(master.url) as store:
-        await store.take(0, TOKEN)
-        await store.commit(0, TOKEN, commit)
-    with replica.client() as link:
-        link.replicaof("127.0.0.1", 1)  # it is there, and no replica any more
-    async with waiting(master.url) as store:
-        with pytest.raises(Unavailable, match="0 replicas"):
-            await store.commit(0, TOKEN, commit)
+    with kind(QUICK) as master, kind(QUICK) as replica:
+        follow(replica, master)
+        assert replica.pid is not None
+        os.kill(replica.pid, signal.SIGSTOP)
+        try:
+            async with opened(master.url) as store:
+                await store.take(0, TOKEN)
+                await store.commit(0, TOKEN, commit)
+            async with waiting(master.url) as store:
+                with pytest.raises(Unavailable, match="0 replicas"):
+                    await store.commit(0, TOKEN, commit)
+        finally:
+            os.kill(replica.pid, signal.SIGCONT)
+        async with waiting(master.url) as store:
+            assert await store.commit(0, TOKEN, commit) is False
 
 
 async def test_a_master_that_became_a_replica_is_left_for_the_new_one(

@@ -346,11 +346,17 @@ async def test_a_commit_whose_reply_was_lost_is_applied_once() -> None:
             assert await store.counters(PARTITION) == {"n": 1}
 
 
-async def test_the_reply_to_a_cancelled_call_meets_no_other_call() -> None:
-    with RedisServer() as server:
-        async with opened(server.url) as store:
+@pytest.mark.parametrize("owner", [False, True], ids=["a reader's", "the owner's"])
+@pytest.mark.parametrize("clustered", [False, True], ids=["one Redis", "a cluster"])
+async def test_the_reply_to_a_cancelled_call_meets_no_other_call(owner: bool, clustered: bool) -> None:
+    with RedisServer({"cluster-enabled": "yes" if clustered else "no"}) as server:
+        if clustered:
+            await all_slots(server)
+        async with opened(f"redis+cluster://127.0.0.1:{server.port}" if clustered else server.url) as store:
             await store.take(PARTITION, TOKEN)
             await store.commit(PARTITION, TOKEN, batch(None, ONE, states=[("c:1", b"1"), ("c:2", b"2")]))
+            if owner:  # from here on a read brings the token and the position along
+                await store.row(PARTITION)
             for _ in range(20):
                 assert server.pid is not None
                 os.kill(server.pid, signal.SIGSTOP)
@@ -365,13 +371,18 @@ async def test_the_reply_to_a_cancelled_call_meets_no_other_call() -> None:
                 assert await store.states(PARTITION, ["c:2"]) == [b"2"]
 
 
+async def all_slots(server: RedisServer) -> None:
+    """Make a cluster of one node."""
+    async with Redis.from_url(server.url) as redis:
+        await command(redis, "CLUSTER ADDSLOTSRANGE 0 16383")
+        async with asyncio.timeout(10):
+            while b"cluster_state:ok" not in await command(redis, "CLUSTER INFO"):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.05)
+
+
 async def test_every_key_of_a_partition_shares_a_slot_of_a_cluster() -> None:
     with RedisServer({"cluster-enabled": "yes"}) as server:
-        async with Redis.from_url(server.url) as redis:
-            await command(redis, "CLUSTER ADDSLOTSRANGE 0 16383")
-            async with asyncio.timeout(10):
-                while b"cluster_state:ok" not in await command(redis, "CLUSTER INFO"):  # noqa: ASYNC110 - nothing tells
-                    await asyncio.sleep(0.05)
+        await all_slots(server)
         async with opened(server.url) as store:
             await store.take(PARTITION, TOKEN)
             commit = batch(None, ONE, states=[("c:1", b"1"), ("c:2", b"2")], timers=[("c:1", 5)], outbox=b"x")

