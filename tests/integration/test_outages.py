@@ -78,7 +78,8 @@ async def test_redis_comes_back_with_an_older_snapshot(
                 assert reached(pipeline, own) <= before, "it has forgotten nothing"
                 await replay.finish()
             assert worker.poll() is None
-        assert "rebuilding from the log, nothing is published twice" in pipeline.worker_log()
+        log = (tmp_path / "worker.log").read_text("utf-8")
+        assert "rebuilding from the log, nothing is published twice" in log
         assert_undisturbed(await outcome(pipeline, own), workload.expected)
 
 

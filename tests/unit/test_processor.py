@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError
 
 from tracker.errors import Irreconcilable, Unavailable
 from tracker.health import Health
@@ -29,6 +30,7 @@ class Consumer:
         self.records: dict[TopicPartition, list[Any]] = {}
         self.assigned: set[TopicPartition] = set()
         self.paused: set[TopicPartition] = set()
+        self.stopped = False
 
     def pause(self, *partitions: TopicPartition) -> None:
         self.paused.update(partitions)
@@ -53,6 +55,8 @@ class Consumer:
 
     async def getmany(self, partition: TopicPartition, **_: Any) -> dict[TopicPartition, list[Any]]:
         await asyncio.sleep(0.001)
+        if self.stopped:
+            raise ConsumerStoppedError
         return {partition: found} if (found := self.records.pop(partition, [])) else {}
 
 
@@ -229,3 +233,15 @@ async def test_what_hangs_in_taking_over_or_in_a_batch_ends_the_worker(
         await bench.look(1)
     async with budget(monkeypatch, 0.01):
         await bench.revoke([ONE])
+
+
+async def test_a_consumer_that_was_stopped_is_no_failure_of_keeping_it_alive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "KEEP_ALIVE", 0.0)
+    alive = asyncio.create_task(bench.processor.keep_alive())
+    bench.consumer.stopped = True
+    await asyncio.sleep(0.05)
+    assert not alive.done()
+    alive.cancel()
+    await asyncio.gather(alive, return_exceptions=True)

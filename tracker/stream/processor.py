@@ -18,11 +18,10 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from tracker.errors import Fenced, Irreconcilable, PositionRefused, TrackerError, Unavailable
 from tracker.health import Health
@@ -133,8 +132,12 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     async def _poll_nowhere(self) -> None:
         while True:
             await asyncio.sleep(KEEP_ALIVE)
-            with suppress(KafkaError, OSError, TimeoutError, AssertionError):
+            try:
                 await self._consumer.getmany(NOWHERE, timeout_ms=0)
+            except ConsumerStoppedError:
+                return  # the worker ends
+            except (KafkaError, OSError, TimeoutError, AssertionError):
+                pass
 
     def _progress(self) -> Mapping[str, Sign]:
         """What has to move: joining the group has to end; a partition that is read from gets answers, be they empty,
