@@ -73,7 +73,8 @@ async def test_a_slot_on_its_way_pauses_its_partition_and_nothing_is_split(
     async with opened(cluster.url, namespace, seconds=1.0) as store:
         await store.take(0, TOKEN)
         await store.row(0)
-        first = batch(None, one, states=[(person, b"1") for person in people], timers=[("c:1", 5)], counters=[("n", 1)])
+        states = [(person, b"1") for person in people]
+        first = batch(None, one, states=states, timers=[("c:1", 5)], counters=[("n", 1)], outbox=b"x")
         assert await store.commit(0, TOKEN, first)
         second = batch(one, two, states=[(person, b"2") for person in people], counters=[("n", 1)])
         with cluster.moving(key, another(cluster, cluster.owner(key))) as move:
