@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -34,10 +34,17 @@ Say = Callable[[str], object]
 
 
 async def campaign(
-    plan: Plan, workers: int, kinds: Sequence[str], folder: Path, say: Say, command: Sequence[str] = COMMAND
+    plan: Plan,
+    workers: int,
+    kinds: Sequence[str],
+    folder: Path,
+    say: Say,
+    *,
+    command: Sequence[str] = COMMAND,
+    tamper: Callable[[KafkaServer, RedisServer], Awaitable[None]] | None = None,
 ) -> Report:
     """Run it. `folder` gets the workers' logs, the faults as they came, and what differed. `command` starts a worker:
-    a test may have one that lacks a guard."""
+    a test may have one that lacks a guard. `tamper` is called before the judge looks."""
     topics = Topics(NAMESPACE)
     behind, to_kafka, to_store = free_port(), free_port(), free_port()
     with KafkaServer(proxied=(behind, to_kafka)) as kafka, RedisServer(aof=True) as store:
@@ -56,6 +63,8 @@ async def campaign(
                 pool.kill_all()
                 await generator.close()
                 _write_faults(folder / "faults.jsonl", nemesis)
+        if tamper is not None:
+            await tamper(kafka, store)
         say("judging")
         if settled is not None:
             await Judge(plan, kafka.bootstrap, store.url, topics, verdict).run()
