@@ -73,3 +73,18 @@ async def test_redis_takes_further_directives() -> None:
         async with Redis.from_url(server.url) as redis:
             assert (await redis.config_get("maxmemory"))["maxmemory"] == str(10 * 1024 * 1024)
             assert (await redis.config_get("appendfsync"))["appendfsync"] == "everysec"
+
+
+async def test_redis_comes_back_with_the_data_of_a_snapshot_and_keeps_what_follows() -> None:
+    with RedisServer(aof=True) as server:
+        async with Redis.from_url(server.url) as redis:
+            await redis.set("key", "then")
+            snapshot = server.snapshot()
+            await redis.set("key", "now")
+        server.restore(snapshot)
+        async with Redis.from_url(server.url) as redis:
+            assert await redis.get("key") == b"then"
+            await redis.set("key", "later")
+        server.restart()
+        async with Redis.from_url(server.url) as redis:
+            assert await redis.get("key") == b"later"
