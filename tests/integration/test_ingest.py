@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from tests.services import KafkaServer
+from tracker.broker.batches import BATCH_BYTES
 from tracker.broker.embedded import embedded_broker
 from tracker.broker.kafka import make_consumer, partitions_of
 from tracker.broker.sender import Sender
@@ -74,6 +75,7 @@ class Bench:
             self.metrics,
             lambda: partitions_of(self.brokers, self.topics.events),
             Health(["ingest"]),
+            record_bytes=BATCH_BYTES,
         )
 
     @asynccontextmanager

@@ -54,6 +54,17 @@ def test_an_event_five_minutes_past_its_record_is_kept_and_one_a_millisecond_lat
     assert mark == NOW, "time is at the broker's clock at most"
 
 
+def test_an_event_that_grows_past_a_record_by_being_mended_is_a_dead_letter() -> None:
+    numbers = b",".join([b"1e15"] * 50_000)
+    value = event(NOW + FUTURE_MS + 1, properties=["here"]).replace(b'["here"]', b'{"n": [%b]}' % numbers)
+    assert len(value) < 256 * 1024
+    source = WallSource(0)
+    (letter,), _ = canonical(record_bytes=900 * 1024).take([Raw(value)], source, NOW)
+    assert letter.topic == TOPICS.dead_letters
+    assert ("reason", b"too_large") in letter.headers
+    assert letter.value == value
+
+
 def test_a_merge_carries_the_time_that_the_event_was_given() -> None:
     out, _ = taken(Raw(event(NOW + FUTURE_MS + 1, customer_id="c")))
     assert decode_control("merge", out[1].value) == Merge("c:c", NOW)

@@ -91,8 +91,10 @@ class Canonical:
                         if ts > stamp + FUTURE_MS:
                             event.ts = stamp
                             event.flags = [IN_FUTURE]
-                            self._tally.mended[IN_FUTURE] += 1
                             value = encode_event(event)
+                            if len(value) > self._largest:  # numbers may take more bytes than they came with
+                                _too_large(value, self._largest)
+                            self._tally.mended[IN_FUTURE] += 1
                         ts = stamp
                     if ts > newest:
                         newest = ts

@@ -61,7 +61,7 @@ class Ingest:
         ask: Callable[[], Awaitable[object]],
         health: Health,
         *,
-        record_bytes: int = 1_000_000,
+        record_bytes: int,
         now: Callable[[], int] = wall_clock,
     ) -> None:
         self._consumer = consumer

@@ -134,7 +134,15 @@ class Parts:
         brokers, topics = self.settings.brokers_text, self.topics
         consumer = make_consumer(brokers, topics.ingest_group)
         return Ingest(
-            consumer, self.sender.append, topics, self.counts, self.settings, self.metrics, self._ask, self.health
+            consumer,
+            self.sender.append,
+            topics,
+            self.counts,
+            self.settings,
+            self.metrics,
+            self._ask,
+            self.health,
+            record_bytes=BATCH_BYTES,
         )
 
     async def _ask(self) -> None:
