@@ -78,7 +78,8 @@ $(BIN)/python:
 $(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
 	@echo 'Installing the locked runtime dependencies into $(VENV) ...'
 	@$(INSTALL) -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
