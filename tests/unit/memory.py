@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tracker.domain.events import KNOWN_TYPES, Event
@@ -154,7 +154,8 @@ class Bench:
         async def append(records: Sequence[OutRecord]) -> None:
             self.appended += records
 
-        async def first_config(_: int) -> Config | None:
+        async def first_config(_: int, moved: Callable[[], None]) -> Config | None:
+            moved()
             return self.in_log
 
         async def log_range(_: int) -> tuple[int, int | None]:

@@ -63,7 +63,8 @@ class Limits(NamedTuple):
 
 class TrackContext(NamedTuple):
     """What every partition of a worker shares. `append` writes records to the log and awaits their
-    acknowledgement; `first_config` reads the first config record of a partition, None if it has none;
+    acknowledgement; `first_config` reads the first config record of a partition, None if it has none, and tells its
+    second argument of every answer on the way, since it may have to read all of the log;
     `log_range` is a partition's first and next offset (None where the broker does not say that reliably),
     `has_outputs` whether anything was published to it;
     `check_change` raises where one config cannot follow another; `wall`
@@ -79,7 +80,7 @@ class TrackContext(NamedTuple):
     metrics: Metrics
     limits: Limits
     append: Callable[[Sequence[OutRecord]], Awaitable[None]]
-    first_config: Callable[[int], Awaitable[Config | None]]
+    first_config: Callable[[int, Callable[[], None]], Awaitable[Config | None]]
     log_range: Callable[[int], Awaitable[tuple[int, int | None]]]
     has_outputs: Callable[[int], Awaitable[bool]]
     check_change: Callable[[Config, Config], None]
@@ -193,6 +194,9 @@ class TrackPartition:
             some = records[: self._records]
             after = following if len(some) == len(records) else records[len(some)].offset
             records = records[await self._handle_some(some, after) :]
+
+    def _step(self) -> None:
+        self.steps += 1
 
     def leave(self) -> None:
         """See `PartitionStage`."""
@@ -378,8 +382,10 @@ class TrackPartition:
         if first:
             return context.config, False, False
         (stored,) = await context.store.states(self.partition, [CONFIG_KEY])
-        known = _decode_config(stored) if stored is not None else await context.first_config(self.partition)
-        self.steps += 1
+        if stored is not None:
+            known: Config | None = _decode_config(stored)
+        else:
+            known = await context.first_config(self.partition, self._step)
         if known is None:
             return context.config, False, False
         context.check_change(known, context.config)

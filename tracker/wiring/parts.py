@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -166,7 +166,7 @@ class Parts:
             metrics=self.metrics,
             limits=Limits(settings.batch_records, settings.batch_deadlines, settings.state_cache, BATCH_BYTES),
             append=self.sender.append,
-            first_config=lambda partition: first_config(settings, topics, partition),
+            first_config=lambda partition, moved: first_config(settings, topics, partition, moved),
             log_range=lambda partition: log_range(consumer, topics, partition, known_end=self.exactly_once),
             has_outputs=lambda partition: has_outputs(consumer, topics, partition),
             check_change=check_change,
@@ -246,8 +246,8 @@ async def log_range(
         raise Unavailable(f"where {topics.events}/{partition} begins and ends is not known: {error!r}") from error
 
 
-async def first_config(settings: Settings, topics: Topics, partition: int) -> Config | None:
-    """The first config record of a partition of the log, which applies from its start."""
+async def first_config(settings: Settings, topics: Topics, partition: int, moved: Callable[[], None]) -> Config | None:
+    """The first config record of a partition of the log, which applies from its start. `moved` hears of each answer."""
     tp = TopicPartition(topics.events, partition)
     consumer = make_consumer(settings.brokers_text, topics.track_group, group_id=None)
     try:
@@ -256,6 +256,8 @@ async def first_config(settings: Settings, topics: Topics, partition: int) -> Co
         await consumer.seek_to_beginning(tp)
         while True:
             polled = await consumer.getmany(tp, timeout_ms=2_000)
+            if polled:
+                moved()
             for record in polled.get(tp, ()):
                 if control_kind(record.headers) == "config":
                     found: Control = decode_control("config", record.value)
@@ -270,4 +272,4 @@ async def first_config(settings: Settings, topics: Topics, partition: int) -> Co
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine on the fast event loop."""
-    return uvloop.run(main)
+    return uvloop.run(main, loop_factory=new_event_loop)
