@@ -38,7 +38,7 @@ def test_a_signal_that_comes_while_the_parts_open_ends_the_worker_even_where_a_c
         raise AssertionError("the worker went on")
 
     loop = asyncio.new_event_loop()
-    monkeypatch.setattr("uvloop.new_event_loop", lambda: loop)
+    monkeypatch.setattr(worker, "new_event_loop", lambda: loop)
     monkeypatch.setattr("gc.freeze", lambda: None)
     monkeypatch.setattr("gc.set_threshold", lambda *_: None)
     monkeypatch.setattr(worker, "Worker", no_faust)

@@ -18,6 +18,7 @@ from tracker.domain.table import Table, compile_table
 from tracker.errors import Irreconcilable, SettingError, Unavailable
 from tracker.health import Health
 from tracker.journeys.loader import from_text, load_all, to_text
+from tracker.loop import new_event_loop
 from tracker.metrics import Metrics
 from tracker.settings import Settings
 from tracker.store.redis import RedisStore

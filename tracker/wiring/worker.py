@@ -20,7 +20,6 @@ from typing import Any
 
 import faust
 import mode
-import uvloop
 from faust.app.base import BootStrategy
 from faust.worker import Worker
 
@@ -28,6 +27,7 @@ from tracker.child import die_with_parent
 from tracker.domain.events import KNOWN_TYPES
 from tracker.errors import SettingError
 from tracker.health import Health
+from tracker.loop import new_event_loop
 from tracker.metrics import Metrics, serve
 from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
@@ -132,7 +132,7 @@ class Stages(mode.Service):
 def work(make_parts: Callable[[], Parts], only: str | None, level: str) -> None:
     """Run a worker in this process until SIGINT or SIGTERM; raises what kept it from starting or made it crash."""
     hold_back_repeats()
-    loop = uvloop.new_event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     # Events, states and outputs hold no cycles: looking for some among them every 700 allocations costs a fifth of
     # the worker's time.
