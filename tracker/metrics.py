@@ -339,6 +339,7 @@ def serve(metrics: Metrics, health: Health, host: str, port: int, process: int =
         return _Server(metrics, health, host, port + process)
     except (OSError, OverflowError) as error:
         raise SettingError(
-            f"TRACKER_METRICS_PORT is {port}: process {process} cannot listen on {host}:{port + process} "
-            f"({error}); allowed: a free port, or 0 for no metrics"
+            f"TRACKER_METRICS_HOST is {host}, TRACKER_METRICS_PORT is {port}: process {process} cannot listen on "
+            f"{host}:{port + process} ({error}); allowed: an address of this machine and a free port, or port 0 for no "
+            "metrics"
         ) from None

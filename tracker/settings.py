@@ -72,7 +72,7 @@ class Settings:
         "The journey model: phases, conversions, drop-off rules. A worker follows one at a time.",
     )
     raw_topics: tuple[str, ...] = setting(
-        Names(TOPIC, "topic names separated by commas; empty: producers write to journey.events", empty=True),
+        Names(TOPIC, "topic names separated by commas; a worker needs at least one", empty=True),
         "shop.clicks,shop.orders",
         "The topics that the shop writes and `ingest` reads.",
     )

@@ -32,7 +32,7 @@ from tests.services import KafkaServer
 from tracker.broker.kafka import connected, make_consumer, partitions_of
 from tracker.broker.offsets import Offsets
 from tracker.broker.sender import Sender
-from tracker.stream.deadletters import REPLAYED_HEADER, DeadLetters, Replayed
+from tracker.stream.deadletters import REPLAYED_HEADER, DeadLetters, SentAgain
 from tracker.wire.control import CONTROL_HEADER
 from tracker.wire.deadletters import PREFIX_BYTES, DeadLetter, read_letter
 from tracker.wire.decode import decode_event, read_event
@@ -185,13 +185,13 @@ async def test_letters_sent_again_after_a_fix_arrive_once_however_often_the_comm
         return read_event((value or b"").replace(b'"guest"', b'"visitor-1"'))
 
     monkeypatch.setattr("tracker.stream.canonical.read_event", release)
-    assert await dead_letters.replay("no_identity") == Replayed(sent=5)
-    assert await dead_letters.replay("no_identity") == Replayed()
+    assert await dead_letters.replay("no_identity") == SentAgain(sent=5)
+    assert await dead_letters.replay("no_identity") == SentAgain()
     async with bench.running():
         records = await bench.until(lambda records: len(events(records)) >= 5)
-        assert await dead_letters.replay() == Replayed(sent=1), "those sent by reason are not sent again with the rest"
+        assert await dead_letters.replay() == SentAgain(sent=1), "those sent by reason are not sent again with the rest"
         found = await letters(bench, 7)
-    assert await dead_letters.replay("not_json") == Replayed(sent=1), "it is refused again, as a new letter"
+    assert await dead_letters.replay("not_json") == SentAgain(sent=1), "it is refused again, as a new letter"
     assert sorted(ids(records)) == [f"g{number}" for number in range(5)]
     assert sorted(ids(await bench.log())) == sorted(ids(records))
     again = [letter for letter in found if letter.reason == "not_json"]
@@ -207,7 +207,7 @@ async def test_letters_that_cannot_be_sent_are_counted_and_kept(bench: Bench, de
     marks = [("reason", b"r"), ("source-topic", b"gone.topic"), ("source-partition", b"0"), ("source-offset", b"0")]
     marks += [("source-timestamp", b"0"), ("source-size", b"1")]
     await bench.producer.send_and_wait(bench.topics.dead_letters, b"x", partition=0, headers=marks)
-    assert await dead_letters.replay() == Replayed(sent=0, too_large=1, homeless=1, foreign=1)
+    assert await dead_letters.replay() == SentAgain(sent=0, too_large=1, homeless=1, foreign=1)
     assert len(await dead_letters.newest(10)) == 2
 
 

@@ -11,15 +11,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tracker.cli import main
+from tracker.commands import output
 from tracker.commands.journey import lines, view
 from tracker.domain.events import Event, Item
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import new_state
-from tracker.domain.step import accept
+from tracker.domain.step import accept, merge
 from tracker.domain.table import compile_table
 from tracker.errors import SettingError, Unavailable
 from tracker.journeys.loader import load
-from tracker.stream.replay import Replayed
+from tracker.stream.replay import Replayed, Sent
 
 T0 = 1_772_442_000_000
 
@@ -168,6 +169,32 @@ def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pyte
     monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, model) if person == "c:42" else None)
     assert json.loads(call("journey", "42", "--json").stdout)["person_id"] == "c:42"
     assert "2 × Kjole" in call("journey", "c:42").stdout
+
+
+def test_a_device_of_two_customers_says_so_and_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("nettbutikk-5")
+    state = new_state("a:tablet\x1b[31m")
+    for customer in ("c:nina", "c:oliver"):
+        merge(state, customer, T0, compile_table(model, FoldSettings()), T0, [])
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, model) if person[0] == "a" else None)
+    shown = call("journey", "a:tablet").stdout
+    assert "shared       by c:nina, c:oliver" in shown
+    assert "a:tablet\\x1b[31m" in shown
+    assert "\x1b" not in shown
+
+
+def test_without_a_terminal_a_long_replay_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    with output.replay_progress() as report:
+        for second in range(25):
+            now[0] = 100.0 + second
+            report(Sent(sent=1000 * second, total=100_000, watermark=T0, first=T0, end=T0 + 1, still=0.0))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" events")[0] for line in said] == ["10,000 of 100,000", "20,000 of 100,000"]
+    assert "1,000/s, 90 s left" in said[0]
 
 
 def test_an_order_is_shown_in_the_currency_s_own_unit() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tracker.domain.events import Event
-from tracker.errors import BadEvent, SettingError, Unavailable
+from tracker.errors import BadRecording, SettingError, Unavailable
 from tracker.stream import replay as replaying
 from tracker.stream.recording import Recorded, Recording, read_recording, recording_of
 from tracker.stream.replay import PERSON_AHEAD, Replayed, Sent, replay
@@ -163,7 +163,7 @@ def test_bad_lines_are_named_by_file_and_line_and_stop_the_replay_unless_left_ou
         good + b'\n\n{"event_id":"2"\n{"event_id":"3","type":"x","ts":1772445600000,"customer_id":"guest"}\n'
     )
     packed.write_bytes(gzip.compress(good.replace(b'"1"', b'"4"') + b"\n"))
-    with pytest.raises(BadEvent) as caught:
+    with pytest.raises(BadRecording) as caught:
         read_recording([plain, packed])
     assert f"{plain}:3: not_json" in str(caught.value)
     assert f"{plain}:4: no_identity" in str(caught.value)

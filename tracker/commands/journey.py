@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from tracker.commands.options import json_option, with_settings
-from tracker.commands.output import print_json, time_text
+from tracker.commands.output import print_json, printable, time_text
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
 from tracker.domain.state import Journey, State
@@ -32,14 +32,14 @@ def journey(settings: Settings, person: str, as_json: bool) -> None:
     for person_id in asked:
         found = show_journey(settings, person_id)
         if found is not None and (customer := found[0].merged_into):
-            click.echo(f"{person_id} is {customer}.", err=True)
+            click.echo(printable(f"{person_id} is {customer}."), err=True)
             found = show_journey(settings, customer) or found
         if found is not None:
             state, model = found
             if as_json:
                 print_json(view(state, model))
             else:
-                click.echo("\n".join(lines(view(state, model), model)))
+                click.echo("\n".join(map(printable, lines(view(state, model), model))))
             return
     raise TrackerError(f"nothing is known about {' or '.join(asked)}; ids are written as the shop sends them")
 
@@ -110,6 +110,7 @@ def view(state: State, model: Model) -> dict[str, Any]:
         "segments": facts.segments,
         "waiting_events": len(state.waiting),
         "merged_into": state.merged_into,
+        "linked_to": state.links,
     }
 
 
@@ -135,6 +136,8 @@ def lines(shown: dict[str, Any], model: Model) -> list[str]:
     names = {phase.id: phase.name for phase in model.phases}
     also = f" (also {', '.join(f'a:{i}' for i in shown['anonymous_ids'])})" if shown["anonymous_ids"] else ""
     text = [f"{shown['person_id']}{also}"]
+    if len(shown["linked_to"]) > 1:
+        text.append(f"  shared       by {', '.join(shown['linked_to'])}: what happens here counts for none of them")
     if last := shown["last_event"]:
         text.append(f"  last seen    {time_text(last['ts'])}  {last['type']}")
     for journey in (*shown["converted"], *filter(None, [shown["journey"]])):

@@ -1,7 +1,9 @@
-"""How commands print: tables for people, lines for pipes, JSON for scripts, progress only on a terminal."""
+"""How commands print: tables for people, lines for pipes, JSON for scripts; progress as bars on a terminal, as a line
+now and then elsewhere."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,6 +40,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
+def printable(text: str) -> str:
+    """What a shop sent, for a terminal: characters that would steer it are shown as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def time_text(ms: int | None) -> str:
     """A time for people: UTC, to the second."""
     if ms is None:
@@ -66,12 +73,37 @@ def count_progress(what: str) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.update(task, completed=count)
 
 
+LINE_EVERY = 10.0
+"""Seconds between two lines of progress where nobody watches."""
+
+
+def _replay_lines() -> Callable[[Sent], None]:
+    last, before = time.monotonic(), 0
+
+    def report(state: Sent) -> None:
+        nonlocal last, before
+        now = time.monotonic()
+        if now - last < LINE_EVERY:
+            return
+        rate = (state.sent - before) / (now - last)
+        last, before = now, state.sent
+        left = f", {(state.total - state.sent) / rate:,.0f} s left" if rate and state.sent < state.total else ""
+        reached = min(max(state.watermark or state.first, state.first), state.end)
+        click.echo(
+            f"{state.sent:,} of {state.total:,} events sent, {rate:,.0f}/s{left}; followed up to {time_text(reached)}",
+            err=True,
+        )
+
+    return report
+
+
 @contextmanager
 def replay_progress() -> Iterator[Callable[[Sent], None]]:
-    """Two bars on stderr: events sent, and how far the tracker's own time has come. Nothing without a terminal."""
+    """On stderr: events sent, and how far the tracker's own time has come. Two bars on a terminal; without one a line
+    every `LINE_EVERY` seconds, for logs."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        yield _replay_lines()
         return
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, Rate(), TimeRemainingColumn(), console=console, transient=True) as progress:

@@ -32,7 +32,7 @@ SILENCE = 30.0
 _ALL = "*"
 
 
-class Replayed(NamedTuple):
+class SentAgain(NamedTuple):
     """What a replay did. Left alone: `too_large` (the topic of the letters does not hold them in full), `homeless`
     (the topic or partition they came from is gone), `foreign` (records that are no letters of this tracker)."""
 
@@ -83,17 +83,17 @@ class DeadLetters:
         written = sorted(chain.from_iterable(found), key=lambda pair: pair[0])
         return [letter for _, letter in written[-limit:]]
 
-    async def replay(self, reason: str | None = None, told: Callable[[int], None] = lambda _: None) -> Replayed:
+    async def replay(self, reason: str | None = None, told: Callable[[int], None] = lambda _: None) -> SentAgain:
         """Send the letters there are now (with this reason) to where they came from, each once however often this is
         called. What is refused again becomes a new letter. `told` hears how many were sent so far."""
-        total = Replayed()
+        total = SentAgain()
         for partition in range(await self._partitions(self._topic)):
             total = await self._replay(partition, reason, total, told)
         return total
 
     async def _replay(
-        self, partition: int, reason: str | None, total: Replayed, told: Callable[[int], None]
-    ) -> Replayed:
+        self, partition: int, reason: str | None, total: SentAgain, told: Callable[[int], None]
+    ) -> SentAgain:
         memory = self._memory(partition)
         done = _decode_done(await _asked(memory.read()))
         homes: dict[str, int] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracker.domain.events import Event
-from tracker.errors import BadEvent, SettingError
+from tracker.errors import BadEvent, BadRecording, SettingError
 from tracker.wire.decode import encode_event, read_event
 
 DAY = 86_400_000
@@ -52,7 +52,7 @@ class Recording(NamedTuple):
 def read_recording(paths: Sequence[Path], *, skip_bad: bool = False) -> Recording:
     """Read files (plain or .gz), check every line as ingest would, sort by time.
 
-    Raises `SettingError` for a file that cannot be read or holds no event, and `BadEvent` naming the bad
+    Raises `SettingError` for a file that cannot be read or holds no event, and `BadRecording` naming the bad
     lines unless `skip_bad` leaves them out. Everything is held in memory: about 600 bytes an event."""
     events: list[Recorded] = []
     bad: list[BadLine] = []
@@ -67,8 +67,7 @@ def read_recording(paths: Sequence[Path], *, skip_bad: bool = False) -> Recordin
     if bad and not skip_bad:
         listed = "\n".join(f"  {where}: {reason}" for where, reason in bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise BadEvent(
-            "bad_lines",
+        raise BadRecording(
             f"{len(bad)} of {len(bad) + len(events)} lines are not canonical events, nothing was sent:\n"
             f"{listed}{more}\nMend them, or leave them out with --skip-bad.",
         )

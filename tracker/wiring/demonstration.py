@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from tracker.broker.embedded import embedded_broker
 from tracker.broker.topics import ensure_topics
@@ -20,6 +21,7 @@ from tracker.child import Child
 from tracker.demo.scenarios import scenarios
 from tracker.demo.simulation import simulation
 from tracker.demo.summary import Run, Summary, summarize
+from tracker.errors import Unavailable
 from tracker.journeys.loader import load_all
 from tracker.settings import Settings
 from tracker.store.embedded import embedded_store
@@ -27,10 +29,20 @@ from tracker.stream.recording import recording_of
 from tracker.wiring.parts import delivery_of, run, store_of, topic_counts, topics_of
 from tracker.wiring.replaying import Report, replay_recording
 
+WATCH_EVERY = 2.0
+"""Seconds between two looks at what a demo that stays up is made of."""
+
+
+class Embedded(NamedTuple):
+    """A pipeline of our own: the environment in which commands find it, and its worker."""
+
+    environment: dict[str, str]
+    worker: Child
+
 
 @asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[dict[str, str]]:
-    """A broker, a store and a worker on them, all of our own; gives the environment in which commands find them."""
+async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
+    """A broker, a store and a worker on them, all of our own."""
     async with embedded_broker() as brokers, embedded_store() as redis_url:
         environment = {
             "TRACKER_BROKERS": brokers,
@@ -38,6 +50,8 @@ async def embedded(settings: Settings) -> AsyncIterator[dict[str, str]]:
             "TRACKER_REDIS_WAIT_REPLICAS": "0",
             "TRACKER_CLOCK": "event",
         }
+        if settings.model != Settings().model:
+            environment["TRACKER_MODEL"] = ",".join(settings.model)
         own = replace(settings, brokers=(brokers,), redis_url=redis_url, clock="event", namespace="")
         await ensure_topics(
             brokers,
@@ -66,7 +80,7 @@ async def embedded(settings: Settings) -> AsyncIterator[dict[str, str]]:
             worker.spawn()
             try:
                 await asyncio.to_thread(worker.wait_ready)
-                yield environment
+                yield Embedded(environment, worker)
             finally:
                 await asyncio.to_thread(worker.stop)
 
@@ -100,7 +114,7 @@ def run_demo(
         stories = scenarios()
         simulated = list(simulation(visitors, seed))
         recording = recording_of([*(event for story in stories for event in story.events), *simulated])
-        async with embedded(settings) as environment:
+        async with embedded(settings) as (environment, worker):
             own = replace(
                 settings,
                 brokers=(environment["TRACKER_BROKERS"],),
@@ -126,10 +140,23 @@ def run_demo(
             )
             if stay:
                 with suppress(asyncio.CancelledError):
-                    await asyncio.Event().wait()
+                    await _watch(own, worker)
 
     with suppress(KeyboardInterrupt):
         run(demo())
+
+
+async def _watch(settings: Settings, worker: Child) -> None:
+    """Runs until cancelled; raises `Unavailable` when a part of the demo has ended."""
+    store = store_of(settings)
+    try:
+        while worker.alive:
+            await asyncio.sleep(WATCH_EVERY)
+            await topic_counts(settings)
+            await store.check()
+    finally:
+        await store.close()
+    raise Unavailable("the demo's worker has ended; start the demo again")
 
 
 def own_name() -> str:

@@ -13,8 +13,7 @@ from tracker.domain.state import State, decode_state
 from tracker.errors import SettingError
 from tracker.journeys.loader import from_text, load
 from tracker.settings import Settings
-from tracker.stream.deadletters import DeadLetters
-from tracker.stream.deadletters import Replayed as DeadLettersReplayed
+from tracker.stream.deadletters import DeadLetters, SentAgain
 from tracker.wire.deadletters import DeadLetter
 from tracker.wiring.parts import delivery_of, run, store_of, stored_config, topics_of
 
@@ -80,10 +79,10 @@ def list_dead_letters(settings: Settings, reason: str | None, limit: int) -> lis
 
 def replay_dead_letters(
     settings: Settings, reason: str | None, told: Callable[[int], None] = lambda _: None
-) -> DeadLettersReplayed:
+) -> SentAgain:
     """`tracker dead-letters replay`: send them to where they came from, each once; `told` hears how many so far."""
 
-    async def again() -> DeadLettersReplayed:
+    async def again() -> SentAgain:
         async with dead_letters_of(settings) as letters:
             return await letters.replay(reason, told)
 
