@@ -36,7 +36,8 @@ def setting(kind: Kind, default: str, meaning: str) -> Any:
     return dataclasses.field(default=kind.parse(default), metadata={"kind": kind, "meaning": meaning})
 
 
-BROKER = r"[^\s,:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}"
+PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+BROKER = rf"[^\s,:/]+:{PORT}|\[[0-9a-fA-F:]+\]:{PORT}"
 TOPIC = r"[A-Za-z0-9._-]{1,200}"
 
 

@@ -74,6 +74,7 @@ def test_a_file_may_use_toml_types_and_dashes(toml: Callable[[str], Path]) -> No
         ("session_gap", "30", "--session-gap is '30' (not a duration); allowed: 1s to 1d"),
         ("session_gap", "2d", "(out of bounds)"),
         ("brokers", "kafka-1", "'kafka-1' does not fit); allowed: host:port"),
+        ("brokers", "kafka-1:65536", "'kafka-1:65536' does not fit); allowed: host:port"),
         ("brokers", "", "(empty)"),
         ("raw_topics", "a,a", "'a' comes twice"),
         ("raw_topics", "shop clicks", "does not fit"),
