@@ -1,4 +1,4 @@
-"""The partition processor shows the watchdog whatever has to move."""
+"""The partition processor shows the watchdog whatever has to move, and does not wait for what cannot."""
 
 from __future__ import annotations
 
@@ -68,3 +68,23 @@ async def test_a_partition_of_which_nothing_was_read_since_it_was_taken_over_is_
     await asyncio.sleep(0.02)
     assert processor._progress() == first, "so the watchdog sees that it stands still"
     await processor.on_partitions_revoked([HERE])
+
+
+class DeafConsumer(SilentConsumer):
+    """Its poll waits for the next assignment, as aiokafka's does where records come while a rebalance begins."""
+
+    async def getmany(self, *partitions: TopicPartition, **options: Any) -> dict[TopicPartition, list[Any]]:
+        await asyncio.Event().wait()
+        raise AssertionError("not reached")
+
+
+async def test_a_rebalance_does_not_wait_for_a_poll_that_waits_for_the_rebalance() -> None:
+    processor = PartitionProcessor(
+        "ingest", DeafConsumer(), ["shop.clicks"], lambda _: Stage(), Metrics(), nothing, Health(), batch=1
+    )
+    await processor.on_partitions_assigned([HERE])
+    async with asyncio.timeout(5):
+        while not processor.owned:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+        await processor.on_partitions_revoked([HERE])
+    assert not processor.owned

@@ -18,7 +18,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -28,6 +28,8 @@ from tracker.health import Health
 from tracker.metrics import Metrics, Stage
 from tracker.stream.ports import Record
 from tracker.stream.watchdog import LONG_PATIENCE, Sign, Watchdog
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._noted: dict[TopicPartition, float] = {}
         self._working: dict[TopicPartition, tuple[str, int, PartitionStage]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
-        """Tasks of partitions that are paused until they try again."""
+        """Tasks of partitions that wait for records, or until they try again."""
         self._joining = True
         self._health = health
         self._watchdog = Watchdog(f"the stage {stage}", self._progress, ask, lambda: health.alive(stage))
@@ -227,7 +229,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
                     await handler.release()
                     # Fenced while the group still says it is ours: the next heartbeat shows who is right.
                     least = HEARTBEAT if isinstance(error, Fenced) else 0.0
-                    await self._wait(max(least, min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY)))
+                    await self._wait(asyncio.sleep(max(least, min(0.1 * 2 ** min(attempt, 10), SLOWEST_RETRY))))
         except Exception:
             self._pause(partition, "stopped")
             log.exception("%s: %s/%d has stopped; its events wait in the log", self._stage, *partition)
@@ -236,12 +238,13 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self.owned.pop(partition, None)
             await handler.release()
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, waiting: Awaitable[T]) -> T:
+        """Wait for what leaves nothing to finish, so that `_release` may break it off."""
         task = asyncio.current_task()
         assert task is not None
         self._waiting.add(task)
         try:
-            await asyncio.sleep(seconds)
+            return await waiting
         finally:
             self._waiting.discard(task)
 
@@ -249,7 +252,8 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         consumer = self._consumer
         while partition not in self._leaving:
             try:
-                polled = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=self._batch)
+                # aiokafka's poll may wait for the next assignment, and the rebalance for the poll.
+                polled = await self._wait(consumer.getmany(partition, timeout_ms=POLL_MS, max_records=self._batch))
             except NoOffsetForPartitionError:
                 continue  # left over from before the seek
             records = polled.get(partition)
