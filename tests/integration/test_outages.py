@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.integration.disturbance import (
     SMALL_BATCHES,
@@ -147,6 +149,39 @@ async def test_kafka_goes_away_and_comes_back(
             assert gauge(port, 'tracker_transactions_total{outcome="committed"}')
             assert worker.poll() is None
         assert_undisturbed(await outcome(pipeline, redis_server), workload.expected)
+
+
+async def test_kafka_refuses_what_is_published(
+    kafka: KafkaServer, redis_server: RedisServer, namespace: str, tmp_path: Path, workload: Workload
+) -> None:
+    port = free_port()
+    pipeline = Pipeline(kafka, redis_server, namespace, tmp_path, TRACKER_METRICS_PORT=str(port), **SMALL_BATCHES)
+    await asyncio.to_thread(pipeline.run, "topics")
+    end = await send_all(pipeline, kafka, workload.recording)
+    with pipeline.worker() as worker:
+        await until(lambda: (sent(port) or 0) > 0.3 * workload.transitions, "some transitions are out")
+        await allow(kafka, f"{namespace}journey.sessions", 100)
+        assert reached(pipeline, redis_server) < end, "the tracker was through before"
+        # One is enough: the others wait for it before they let time pass.
+        await until(lambda: tracked(port, "paused"), "a partition pauses", 60)
+        held = reached(pipeline, redis_server)
+        await asyncio.sleep(AWAY)
+        assert reached(pipeline, redis_server) == held
+        await allow(kafka, f"{namespace}journey.sessions", 1_048_588)
+        await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)
+        await until(lambda: reached(pipeline, redis_server) >= end, "everything is tracked", 60)
+        assert worker.poll() is None
+    assert_undisturbed(await outcome(pipeline, redis_server), workload.expected)
+
+
+async def allow(kafka: KafkaServer, topic: str, largest: int) -> None:
+    """Set the largest batch that a topic takes, in bytes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    wanted = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(largest)})
+    (reply,) = await admin.alter_configs([wanted])
+    assert reply.resources[0][0] == 0, reply
+    await admin.close()
 
 
 def sent(port: int) -> float | None:
