@@ -34,6 +34,13 @@ class Finding(NamedTuple):
     done: str | None = None
 
 
+def check_offered(found: Finding, accepted: Accepted) -> None:
+    """Raises `PartitionError` where a partition stops, and this is no way out of that."""
+    if found.stop is not None and accepted not in found.offers:
+        other = " or ".join(f"--accept-{offer}" for offer in found.offers) or "none of this command's"
+        raise PartitionError(f"{found.why} (--accept-{accepted} is no way out here; allowed: {other})")
+
+
 class Broker(Protocol):
     """What recovery asks of the broker; every call raises `Unavailable` when it is away."""
 
@@ -73,9 +80,7 @@ class Recovery:
             found = await self._finding(partition, row, await _committed(publisher))
             if found.stop is None:
                 return found
-            if accepted not in found.offers:
-                other = " or ".join(f"--accept-{offer}" for offer in found.offers) or "none of this command's"
-                raise PartitionError(f"{found.why} (--accept-{accepted} is no way out here; allowed: {other})")
+            check_offered(found, accepted)
             await self._act(partition, token, publisher, row, resolve(found.known, accepted))
         finally:
             await publisher.close()

@@ -12,7 +12,7 @@ from tracker.broker.publisher import make_publisher, position_of
 from tracker.errors import Irreconcilable, SettingError, Unavailable
 from tracker.settings import Settings
 from tracker.stream.reconcile import Accepted
-from tracker.stream.recovery import Finding, Recovery
+from tracker.stream.recovery import Finding, Recovery, check_offered
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
 from tracker.wiring.parts import (
@@ -82,7 +82,7 @@ async def recover(settings: Settings, accepted: Accepted | None, partitions: Seq
                 raise Unavailable(f"brokers {brokers} did not say who runs: {error!r}") from error
             if alive:
                 raise SettingError(
-                    f"group {topics.track_group} has {alive} members: a worker that runs, or one that was killed less "
+                    f"group {topics.track_group} has members ({alive}): a worker that runs, or one killed less "
                     "than ten seconds ago; allowed: none. End all workers of this TRACKER_NAMESPACE first"
                 )
             recovery = Recovery(
@@ -94,6 +94,8 @@ async def recover(settings: Settings, accepted: Accepted | None, partitions: Seq
             found = [await recovery.look(partition) for partition in partitions or range(count)]
             if accepted is None:
                 return found
+            for one in found:
+                check_offered(one, accepted)  # all of them, before anything is done
             return [await recovery.accept(one.partition, accepted) if one.stop else one for one in found]
     finally:
         await consumer.stop()
