@@ -161,7 +161,7 @@ async def test_a_replay_survives_a_slot_that_moves_and_a_master_that_dies(
                 with own.moving(key, another(own, own.owner(key))) as move:
                     await asyncio.to_thread(move, 20)
                     await until(lambda: tracked(port, "paused") == 1, "the partition of the slot pauses")
-                await recovered(port, begun)
+                await recovered(port, begun, replay)
 
                 await replay.reach("journey.transitions", int(0.4 * workload.transitions))
                 master = own.owner(key)
@@ -170,7 +170,7 @@ async def test_a_replay_survives_a_slot_that_moves_and_a_master_that_dies(
                 master.kill()
                 await until(lambda: replica in own.masters(), "the replica is master")
                 log.info("from fault to another master: %.1f s", time.monotonic() - killed)
-                await recovered(port, killed)
+                await recovered(port, killed, replay)
                 await replay.finish()
                 await asyncio.to_thread(master.start)
                 await asyncio.to_thread(wait, lambda: master not in own.masters(), "the former master follows")
@@ -205,6 +205,6 @@ async def test_a_cluster_without_replicas_is_down_until_the_master_is_back(
                 assert replay.running
                 started = time.monotonic()
                 await asyncio.to_thread(master.start)
-                await recovered(port, started)
+                await recovered(port, started, replay)
                 await replay.finish()
         assert_undisturbed(await outcome(pipeline, own), workload.expected)

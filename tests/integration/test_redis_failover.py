@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.disturbance import (
     SMALL_BATCHES,
+    Replay,
     Workload,
     assert_undisturbed,
     gauge,
@@ -35,10 +36,14 @@ def tracked(port: int, state: str) -> float | None:
     return gauge(port, f'tracker_partitions{{stage="track",state="{state}"}}')
 
 
-async def recovered(port: int, since: float) -> None:
-    """Wait until every partition runs again, and say how long that took (`pytest --log-cli-level=info`)."""
+async def recovered(port: int, since: float, replay: Replay) -> None:
+    """Wait until every partition runs and more comes out, and say how long after the fault (`pytest
+    --log-cli-level=info`)."""
+    before = await replay.written("journey.transitions")
     await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)
-    log.info("from fault to running: %.1f s", time.monotonic() - since)
+    running = time.monotonic() - since
+    await replay.reach("journey.transitions", before)
+    log.info("from fault to running: %.1f s, to outputs: %.1f s", running, time.monotonic() - since)
 
 
 def whole_log(pipeline: Pipeline) -> str:
@@ -61,7 +66,7 @@ async def test_a_redis_that_is_killed_comes_back_with_its_append_only_file(
                     own.kill()
                     await until(lambda: tracked(port, "paused") == PARTITIONS, "every partition pauses")
                     await asyncio.to_thread(own.start)
-                    await recovered(port, killed)
+                    await recovered(port, killed, replay)
                 await replay.finish()
         assert REBUILDING not in whole_log(pipeline)  # the system had it, though the disk may not
         assert_undisturbed(await outcome(pipeline, own), workload.expected)
@@ -87,7 +92,7 @@ async def test_a_machine_that_crashes_loses_what_was_not_yet_on_disk(
                 os.truncate(file, synced)
                 await until(lambda: tracked(port, "paused") == PARTITIONS, "every partition pauses")
                 await asyncio.to_thread(own.start)
-                await recovered(port, killed)
+                await recovered(port, killed, replay)
                 await replay.finish()
         assert REBUILDING in whole_log(pipeline)
         assert_undisturbed(await outcome(pipeline, own), workload.expected)
@@ -114,7 +119,7 @@ async def test_sentinels_promote_a_replica_that_has_every_commit(
                 assert replay.running
                 started = time.monotonic()
                 await asyncio.to_thread(own.master.start)
-                await recovered(port, started)
+                await recovered(port, started, replay)
                 await replay.finish()
         assert REBUILDING not in whole_log(pipeline)
         assert_undisturbed(await outcome(pipeline, own), workload.expected)
@@ -140,7 +145,7 @@ async def test_sentinels_promote_a_replica_that_lags_behind(
                 await until(lambda: own.master_port() == own.replica.port, "the replica is master")
                 log.info("from fault to another master: %.1f s", time.monotonic() - killed)
                 await until(lambda: REBUILDING in whole_log(pipeline), "the partitions are behind the broker")
-                await recovered(port, killed)
+                await recovered(port, killed, replay)
                 await replay.finish()
                 await asyncio.to_thread(own.master.start)  # it comes back with writes that nobody else has
                 await asyncio.to_thread(wait, lambda: _follows(own.master, own.replica), "it follows")
