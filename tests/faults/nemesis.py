@@ -2,7 +2,8 @@
 
 Each kind of fault is a method of `Nemesis` with its name; it returns when the disturbance is over, though not what
 follows from it. Kinds come from a bag that is shuffled and emptied again and again, so all come equally often, with
-random pauses between them: sometimes none, so that a fault meets the recovery from the last one.
+random pauses between them: sometimes none, so that a fault meets the recovery from the last one. Now and then two come
+together, of workers, Kafka or Redis and of another of these.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ SESSION_TIMEOUT = 10.0
 """Seconds after which the group takes a silent worker's partitions away (`tracker/broker/kafka.py`)."""
 ROUGHLY = 9.0
 """Seconds that a fault takes on average, to spread them over the time there is."""
+LONGEST_PAUSE = 8.0
+"""Seconds between two faults on average, where there is much time."""
+TOGETHER = 0.2
+"""How often two come together."""
+SNAPSHOT_AGE = 30.0
+"""Seconds after which a snapshot of Redis may be replaced by another."""
 
 
 @dataclass
@@ -51,22 +58,29 @@ class Nemesis:
         while first or time.monotonic() < until:
             bag = list(kinds)
             self.random.shuffle(bag)
-            for place, kind in enumerate(bag):
+            while bag:
                 left = until - time.monotonic()
                 if not first and left < 0:
                     return
-                share = max(left, 0.0) / (len(bag) - place)
-                await asyncio.sleep(min(self.random.uniform(0, 2) * max(share - ROUGHLY, 0.5), 30.0))
-                await self.do(kind)
+                share = max(left, 0.0) / len(bag)
+                pause = min(max(share - ROUGHLY, 0.5), LONGEST_PAUSE)
+                await asyncio.sleep(self.random.uniform(0, 2) * pause)
+                if self._snapshot is None or (
+                    time.monotonic() - self._taken > SNAPSHOT_AGE and self.random.random() < 0.3
+                ):
+                    await self._save()
+                together = [bag.pop()]
+                if bag and _concerns(bag[-1]) != _concerns(together[0]) and self.random.random() < TOGETHER:
+                    together.append(bag.pop())
+                async with asyncio.TaskGroup() as group:
+                    for kind in together:
+                        group.create_task(self.do(kind))
             first = False
 
     async def do(self, kind: str) -> None:
         """One fault."""
         fault = Fault(kind, time.monotonic(), time.monotonic())
         self.faults.append(fault)
-        if self._snapshot is None or (time.monotonic() - self._taken > 30 and self.random.random() < 0.3):
-            await self._save()
-            fault.began = fault.effective = time.monotonic()
         try:
             await KINDS[kind](self, fault)
         finally:
@@ -262,6 +276,12 @@ class Nemesis:
     def _configure(self, name: str, value: str) -> None:
         with redis.Redis.from_url(self.store.url) as store:
             store.config_set(name, value)
+
+
+def _concerns(kind: str) -> str:
+    """What a kind of fault is done to; two of the same would get in each other's way."""
+    what = kind.partition("_")[0]
+    return {"broker": "kafka", "kafka": "kafka", "redis": "redis", "poison": "input"}.get(what, "workers")
 
 
 def _took_effect(fault: Fault, detail: str = "") -> None:

@@ -83,7 +83,7 @@ class Report:
             *self._outputs(),
             f"people   {counts['people']:,}; by the oracle {oracle}; {counts['states']:,} states compared",
             "verdict  " + ", ".join(f"{what} {self.verdict.violations[name]:,}" for what, name in ASKED.items()),
-            f"written  {self.rewritten} times again, at most {self.behind:.1f} s after it was due",
+            f"written  at most {self.behind:.1f} s after it was due, {self.rewritten} attempts failed",
             f"workers  ended by themselves: {', '.join(self.by_themselves) or 'none'}",
             f"         slow to end: {', '.join(self.slow) or 'none'}",
             f"the rest was tracked {_seconds(self.settled)} after the last was written",
