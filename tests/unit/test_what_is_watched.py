@@ -35,6 +35,7 @@ class SilentConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None: ...
     def pause(self, *partitions: TopicPartition) -> None: ...
     def resume(self, *partitions: TopicPartition) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class Stage:
@@ -87,4 +88,15 @@ async def test_a_rebalance_does_not_wait_for_a_poll_that_waits_for_the_rebalance
         while not processor.owned:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.001)
         await processor.on_partitions_revoked([HERE])
+    assert not processor.owned
+
+
+async def test_what_is_assigned_while_the_worker_leaves_is_not_begun() -> None:
+    processor = PartitionProcessor(
+        "ingest", SilentConsumer(), ["shop.clicks"], lambda _: Stage(), Metrics(), nothing, Health(), batch=1
+    )
+    await processor.stop()
+    await processor.on_partitions_assigned([HERE])
+    await asyncio.sleep(0.01)
+    assert not processor._tasks
     assert not processor.owned

@@ -106,6 +106,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._waiting: set[asyncio.Task[None]] = set()
         """Tasks of partitions that wait for records, or until they try again."""
         self._joining = True
+        self._stopping = False
         self._health = health
         self._watchdog = Watchdog(f"the stage {stage}", self._progress, ask, lambda: health.alive(stage))
         self.owned: dict[TopicPartition, PartitionStage] = {}
@@ -121,6 +122,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def stop(self) -> None:
         """Finish the batches under way, give the partitions up and leave the group."""
+        self._stopping = True
         await self._release(list(self._tasks))
         await self._consumer.stop()
 
@@ -163,6 +165,8 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         """aiokafka calls this within the rebalance and swallows what it raises: only start tasks here."""
         self._join(True)
         self._consumer.pause(*assigned)
+        if self._stopping:
+            return  # a rebalance that was under way; the next owner is a rebalance away
         for partition in assigned:
             self._leaving.discard(partition)
             self._tasks[partition] = asyncio.create_task(self._run(partition), name=f"{self._stage} {partition}")
