@@ -65,9 +65,9 @@ class Server(ABC):
             self._child.start(_PATIENCE)
 
     def stop(self) -> None:
-        """End it as an operator would."""
+        """End it as an operator would, who waits until it is done."""
         if self._child:
-            self._child.stop()
+            self._child.stop(_PATIENCE)
 
     def kill(self) -> None:
         """End it as a crash would."""
