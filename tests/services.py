@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -227,11 +228,15 @@ class RedisServer(Server):
         saved = self.folder / "dump.rdb"
         saved.unlink(missing_ok=True)
         with redis.Redis.from_url(self.url) as store:
-            store.bgsave()
             deadline = time.monotonic() + _PATIENCE
-            while store.info("persistence")["rdb_bgsave_in_progress"]:
+            while not saved.exists():  # Redis puts it there when it is whole
                 assert time.monotonic() < deadline, "the snapshot is not done"
-                time.sleep(0.02)
+                info = store.info("persistence")
+                # While it rewrites its append-only file it would only put this off.
+                if not info["rdb_bgsave_in_progress"] and not info["aof_rewrite_in_progress"]:
+                    with contextlib.suppress(redis.ResponseError):
+                        store.bgsave()
+                time.sleep(0.05)
         return saved.rename(self.folder / "snapshot.rdb")
 
     def restore(self, snapshot: Path) -> None:
