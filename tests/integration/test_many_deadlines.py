@@ -67,7 +67,9 @@ async def fire(kafka: KafkaServer, namespace: str, folder: Path, people: int, ki
     """Fold everybody's cart, then let time jump; kill the worker so often while the deadlines fire."""
     port = free_port()
     with RedisServer(aof=True) as own:
-        pipeline = Pipeline(kafka, own, namespace, folder, TRACKER_METRICS_PORT=str(port), TRACKER_STATE_CACHE="1000")
+        # What a worker needs follows from these two, for each partition; nothing else may.
+        bounds = {"TRACKER_BATCH_DEADLINES": "2000", "TRACKER_STATE_CACHE": "1000"}
+        pipeline = Pipeline(kafka, own, namespace, folder, TRACKER_METRICS_PORT=str(port), **bounds)
         await asyncio.to_thread(pipeline.run, "topics")
         end = await send_all(pipeline, kafka, write_events(folder / "carts.jsonl", carts(people)))
         began = most = 0.0
