@@ -51,8 +51,8 @@ async def campaign(
     behind, to_kafka, to_store = free_port(), free_port(), free_port()
     quick = plan.minutes < LONG  # a long campaign earns what the JVM takes to get fast
     with KafkaServer(proxied=(behind, to_kafka), quick=quick) as kafka, RedisServer(aof=True) as store:
-        env = _environment(plan, f"127.0.0.1:{to_kafka}", f"redis://127.0.0.1:{to_store}/0")
-        _make_topics({**env, "TRACKER_BROKERS": kafka.bootstrap})
+        env = environment(plan, NAMESPACE, f"127.0.0.1:{to_kafka}", f"redis://127.0.0.1:{to_store}/0")
+        make_topics({**env, "TRACKER_BROKERS": kafka.bootstrap})
         pool = Pool(env, folder, command)
         generator = Generator(plan, kafka.bootstrap, NAMESPACE)
         monitor = Monitor(kafka.bootstrap, topics, plan.partitions)
@@ -141,20 +141,22 @@ async def _tell(nemesis: Nemesis, monitor: Monitor, say: Say) -> None:
             say(f"{now - begun:7.1f} s  {nemesis.generator.written:,} written; the least watermark is {behind}")
 
 
-def _environment(plan: Plan, brokers: str, redis_url: str) -> dict[str, str]:
+def environment(plan: Plan, namespace: str, brokers: str, redis_url: str) -> dict[str, str]:
+    """What a worker of a campaign is told; nothing that was set for another tracker."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRACKER_")}
     return {
         **kept,
         "TRACKER_BROKERS": brokers,
         "TRACKER_REDIS_URL": redis_url,
-        "TRACKER_NAMESPACE": NAMESPACE,
+        "TRACKER_NAMESPACE": namespace,
         "TRACKER_CLOCK": "event",
         "TRACKER_PARTITIONS": str(plan.partitions),
         "TRACKER_METRICS_PORT": "0",
     }
 
 
-def _make_topics(env: Mapping[str, str]) -> None:
+def make_topics(env: Mapping[str, str]) -> None:
+    """`tracker topics`."""
     command = [sys.executable, "-m", "tracker", "topics"]
     done = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:

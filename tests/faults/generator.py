@@ -68,7 +68,7 @@ class Generator:
                 done += 1
                 records += [Raw(s.topic, s.partition, s.key, s.value) for s in timeline.until(plan.time_of(done))]
             taken, self._poison = self._poison, []
-            await self._write([*records, *taken])
+            await self.write([*records, *taken])
             self.written += len(records) + len(taken)
             await self.mark(mark_after(plan.time_of(done)))
 
@@ -86,7 +86,7 @@ class Generator:
         progress = Progress(ts)
         value, headers = encode_control(progress), control_headers(progress)
         partitions = range(self._plan.partitions)
-        await self._write([Raw(topic, p, None, value, headers) for topic in (CLICKS, ORDERS) for p in partitions])
+        await self.write([Raw(topic, p, None, value, headers) for topic in (CLICKS, ORDERS) for p in partitions])
 
     async def finish(self) -> None:
         """The final marker."""
@@ -98,7 +98,8 @@ class Generator:
         if producer is not None:
             await discard(producer)
 
-    async def _write(self, records: Sequence[Raw]) -> None:
+    async def write(self, records: Sequence[Raw]) -> None:
+        """Write them and wait until the broker has every one, however often that takes."""
         while True:
             try:
                 async with asyncio.timeout(PATIENCE):
