@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,12 @@ class Pipeline:
         return done.stdout
 
     @contextlib.contextmanager
-    def worker(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """`tracker worker` while the block runs; ended by SIGTERM, in its own process group."""
+    def worker(self, *arguments: str, command: Sequence[str] = COMMAND) -> Iterator[subprocess.Popen[bytes]]:
+        """`tracker worker` (or another `command` with its arguments) while the block runs; ended by SIGTERM, in its own
+        process group."""
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [*COMMAND, "worker", *arguments], env=self.env, stdout=log, stderr=log, start_new_session=True
+                [*command, "worker", *arguments], env=self.env, stdout=log, stderr=log, start_new_session=True
             )
         try:
             yield process

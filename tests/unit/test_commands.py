@@ -187,7 +187,7 @@ def test_without_a_terminal_a_long_replay_says_now_and_then_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("tracker.commands.output.time.monotonic", lambda: now[0])
     with output.replay_progress() as report:
         for second in range(25):
             now[0] = 100.0 + second

@@ -157,11 +157,21 @@ class TrackPartition:
         )
         self._fold.config_changed = not stored
         if not said:
-            value, headers = encode_control(context.config), control_headers(context.config)
-            await context.append([OutRecord(context.topics.events, partition, None, value, headers, now())])
+            await self._say_config()
             self.steps += 1
         self._announce()
         return self._fold.position.offset
+
+    async def use(self, config: Config) -> None:
+        """Have another config in force from here on in the log. Raises `Unavailable`; the next assignment says it
+        then."""
+        self._context = self._context._replace(config=config)
+        await self._say_config()
+
+    async def _say_config(self) -> None:
+        context = self._context
+        value, headers = encode_control(context.config), control_headers(context.config)
+        await context.append([OutRecord(context.topics.events, self.partition, None, value, headers, now())])
 
     def _reconcile(self, known: Known) -> Position | None:
         """See `reconcile`. A log that ends too early may be a broker's that has yet to catch up after a restart."""

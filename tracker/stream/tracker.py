@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from tracker.domain.units import NEVER
-from tracker.errors import Unavailable
+from tracker.errors import SettingError, Unavailable
 from tracker.health import Health
 from tracker.stream.ports import OutRecord, Publisher
 from tracker.stream.processor import PartitionProcessor
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 ANNOUNCE = 0.5
 """Seconds between two `passed` records."""
+
+COUNT_SOURCES = 60.0
+"""Seconds between two looks at how many partitions the raw topics have."""
 
 
 class Track:
@@ -32,17 +36,19 @@ class Track:
         make_publisher: Callable[[int], Publisher],
         ask: Callable[[], Awaitable[object]],
         health: Health,
+        count_sources: Callable[[], Awaitable[Sequence[str]]],
         *,
         batch: int,
     ) -> None:
         """`ask` asks the broker something on a connection of its own, to tell a consumer that hangs from a broker
-        that is away."""
+        that is away; `count_sources` names the raw partitions that there are now."""
+        self._count_sources = count_sources
         self._context = context
         self._processor = PartitionProcessor(
             "track",
             consumer,
             [context.topics.events],
-            lambda partition: TrackPartition(partition.partition, context, make_publisher(partition.partition)),
+            lambda partition: TrackPartition(partition.partition, self._context, make_publisher(partition.partition)),
             context.metrics,
             ask,
             health,
@@ -59,10 +65,34 @@ class Track:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._processor.keep_alive())
             group.create_task(self._announce())
+            group.create_task(self._watch_sources())
 
     async def stop(self) -> None:
         """Finish the batches under way and leave the group."""
         await self._processor.stop()
+
+    async def _watch_sources(self) -> None:
+        while True:
+            await asyncio.sleep(COUNT_SOURCES)
+            try:
+                await self._take_new_sources()
+            except (Unavailable, SettingError) as error:
+                log.warning("the partitions of the raw topics could not be counted, trying again: %s", error)
+
+    async def _take_new_sources(self) -> None:
+        """Time waits for raw partitions that came since. One that is gone retires only with the next start: that it
+        cannot be seen for a moment is no reason to let time go on without it."""
+        config, found = self._context.config, await self._count_sources()
+        new = [source for source in found if source not in config.sources]
+        if not new:
+            return
+        log.info("time waits for %s from now on", ", ".join(new))
+        gone = [source for source in config.sources if source not in found]
+        config = msgspec.structs.replace(config, sources=(*found, *gone))
+        self._context = self._context._replace(config=config)
+        for owned in list(self._processor.owned.values()):
+            if isinstance(owned, TrackPartition):
+                await owned.use(config)
 
     async def _announce(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -149,12 +149,14 @@ class Parts:
     async def _ask(self) -> None:
         await partitions_of(self.settings.brokers_text, self.topics.events)
 
+    async def _count_sources(self) -> Sequence[str]:
+        counts = await partitions_of(self.settings.brokers_text, *self.topics.raw_topics)
+        return sources_of(self.topics, counts)
+
     def track(self) -> Track:
         """The track stage."""
         settings, topics = self.settings, self.topics
-        sources = [
-            source_name(topic, partition) for topic in topics.raw_topics for partition in range(self.counts[topic])
-        ]
+        sources = sources_of(topics, self.counts)
         consumer = make_consumer(settings.brokers_text, topics.track_group)
         context = TrackContext(
             store=self.store,
@@ -179,12 +181,18 @@ class Parts:
             lambda partition: make_publisher(settings.brokers_text, topics, partition, exactly_once=self.exactly_once),
             self._ask,
             self.health,
+            self._count_sources,
             batch=settings.batch_records,
         )
 
     async def close(self) -> None:
         """Release everything."""
         await self._stack.aclose()
+
+
+def sources_of(topics: Topics, counts: Mapping[str, int]) -> list[str]:
+    """The raw partitions by name, where the topics have so many."""
+    return [source_name(topic, partition) for topic in topics.raw_topics for partition in range(counts[topic])]
 
 
 async def topic_counts(settings: Settings) -> dict[str, int]:
