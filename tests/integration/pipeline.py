@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -30,11 +30,17 @@ def write_events(path: Path, events: Iterable[Event]) -> Path:
     return path
 
 
+class Broker(NamedTuple):
+    """A broker that is not one of the tests' servers: where it is."""
+
+    bootstrap: str
+
+
 class Pipeline:
     """One tracker in a namespace of its own, under the event clock, on the given servers; logs go to `folder`."""
 
     def __init__(
-        self, kafka: KafkaServer, redis_server: RedisService, namespace: str, folder: Path, **env: str
+        self, kafka: KafkaServer | Broker, redis_server: RedisService, namespace: str, folder: Path, **env: str
     ) -> None:
         self.prefix = namespace
         self.folder = folder
