@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -168,6 +169,25 @@ async def test_commits_get_smaller_while_people_are_large_and_larger_again(monke
     small = [of_event(n, added(f"s{n}", f"small-{n}")) for n in range(300, 900)]
     await owner.handle(small, 900)
     assert max(len(commit.states) for commit in bench.store.commits[len(sizes) :]) > 1.5 * sizes[-2]
+
+
+async def test_batches_get_smaller_while_they_take_long_and_larger_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(records=100_000)
+    owner = bench.partition()
+    await owner.assign()
+    people = [of_event(n, added(f"e{n}", f"p{n}")) for n in range(8000)]
+
+    async def sizes(begin: int, end: int) -> list[int]:
+        before = len(bench.store.commits)
+        await owner.handle(people[begin:end], end)
+        return [len([one for one in commit.states if one[0] != "config"]) for commit in bench.store.commits[before:]]
+
+    monkeypatch.setattr(track, "LONG_WALK", 0.0)
+    assert (await sizes(0, 2500))[:6] == [1000, 500, 250, 125, 62, 31]
+    monkeypatch.setattr(track, "LONG_WALK", float("inf"))
+    larger = await sizes(2500, 8000)
+    assert all(later == 2 * earlier for earlier, later in pairwise(larger[:-1]))
+    assert larger[-2] >= 1000
 
 
 async def test_what_no_store_takes_at_once_is_folded_again_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,13 @@ COMMIT_BYTES = 32 * 1024 * 1024
 MOST_COMMIT_BYTES = 256 * 1024 * 1024
 """Half of the largest argument that Redis takes (`proto-max-bulk-len`)."""
 
+LONG_WALK = 1.0
+"""Seconds for which a batch may keep everything else in this process waiting, heartbeats above all: a member of the group
+that is not heard of for 10 s loses its partitions, and whoever takes them over begins with the same long batch."""
+FIRST_RECORDS = 1000
+FIRST_DEADLINES = 500
+"""What the first commit of an owner covers, before it is known how long that takes here and now."""
+
 SETTLED = 10.0
 """Seconds for which the log must end before what is known of it until that is believed."""
 
@@ -106,8 +113,8 @@ class TrackPartition:
         """The offset from which records that cannot be folded have no dead letter yet."""
         self._short_since: float | None = None
         """Since when the log ends before what is known of it."""
-        self._records = context.limits.records
-        self._deadlines = context.limits.deadlines
+        self._records = min(context.limits.records, FIRST_RECORDS)
+        self._deadlines = min(context.limits.deadlines, FIRST_DEADLINES)
         self._leaving = False
         self.steps = 0
         """Goes up with everything that `assign` and `handle` get done: where it stands for long, something hangs."""
@@ -247,14 +254,16 @@ class TrackPartition:
         else:
             fold.load((), timers)
         until = NEVER if needs.until is None else needs.until
+        began = time.perf_counter()
         walked = fold.walk(records, following, until, horizon)
+        walking = time.perf_counter() - began
         at = now()
         outputs = [OutRecord(*encoded, at) for encoded in walked.outputs]
         letters_from = self._letters_from
         outputs += [self._dead_letter(dead, at) for dead in walked.dead if dead.record.offset >= letters_from]
         outputs = self._fit(outputs)
         states = walked.states
-        self._bound(states, outputs, len(records))
+        self._bound(states, outputs, len(records), walking)
         if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
             fold.config_changed = False
@@ -358,12 +367,15 @@ class TrackPartition:
         error = BadEvent("output_too_large", f"{size(output)} bytes; allowed by the broker's largest record: {most}")
         return self._letter(origin, output.key, output.value, output.headers, error, output.timestamp)
 
-    def _bound(self, states: Sequence[tuple[str, bytes]], outputs: Sequence[OutRecord], records: int) -> None:
-        """Keep commits near `COMMIT_BYTES`: batches get smaller while people are large, and larger again. What exceeds
-        the store's own bound by far is folded again in smaller batches. Raises `Unavailable` then."""
+    def _bound(
+        self, states: Sequence[tuple[str, bytes]], outputs: Sequence[OutRecord], records: int, walking: float
+    ) -> None:
+        """Keep commits near `COMMIT_BYTES` and walks below `LONG_WALK`: batches get smaller while people are large or
+        the processor is slow, and larger again. What exceeds the store's own bound by far is folded again in smaller
+        batches. Raises `Unavailable` then."""
         limits = self._context.limits
         total = sum(len(state) for _, state in states) + sum(len(output.value or b"") for output in outputs)
-        if total > COMMIT_BYTES:
+        if total > COMMIT_BYTES or walking > LONG_WALK:
             smallest = self._records == self._deadlines == 1
             self._records, self._deadlines = max(min(self._records, records) // 2, 1), max(self._deadlines // 2, 1)
             if total > MOST_COMMIT_BYTES and not smallest:
@@ -371,7 +383,7 @@ class TrackPartition:
                     f"a commit of {total} bytes is more than the store may take ({MOST_COMMIT_BYTES}): trying again "
                     f"with {self._records} records and {self._deadlines} deadlines at a time"
                 )
-        elif total < COMMIT_BYTES // 4:
+        elif total < COMMIT_BYTES // 4 and walking < LONG_WALK / 4:
             self._records = min(2 * self._records, limits.records)
             self._deadlines = min(2 * self._deadlines, limits.deadlines)
 
