@@ -46,8 +46,8 @@ MOST_COMMIT_BYTES = 256 * 1024 * 1024
 """Half of the largest argument that Redis takes (`proto-max-bulk-len`)."""
 
 LONG_WALK = 1.0
-"""Seconds for which a batch may keep everything else in this process waiting, heartbeats above all: a member of the group
-that is not heard of for 10 s loses its partitions, and whoever takes them over begins with the same long batch."""
+"""Seconds for which a batch may keep everything else in this process waiting, heartbeats above all: a member of the
+group that is not heard of for 10 s loses its partitions, and whoever takes them over begins with the same batch."""
 FIRST_RECORDS = 1000
 FIRST_DEADLINES = 500
 """What the first commit of an owner covers, before it is known how long that takes here and now."""
