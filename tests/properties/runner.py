@@ -65,6 +65,7 @@ class Person:
             after = encode_state(self.state)
             assert after != before, "time stands still"
             before = after
+        assert all(ts >= watermark for ts, _, _ in self.state.waiting), "nothing waits for what has passed"
 
     def live(self, events: Iterable[Event]) -> Person:
         """Events in this order, the watermark always at the latest one's time; then time goes on for long."""

@@ -61,3 +61,16 @@ def test_what_only_one_of_two_copies_of_an_order_was_refunded_is_taken_once() ->
     sales = [*person.said(Sales), *visitor.said(Sales)]
     assert sum(sale.orders for sale in sales) == 1
     assert sum(sale.revenue for sale in sales) == 700_000
+
+
+def test_what_waited_for_a_deadline_that_a_late_order_took_away_is_folded() -> None:
+    person = Person()
+    person.take(event(1, 0, "checkout_started", items=SHOES))
+    person.time(START + 3 * HOUR)
+    person.take(event(2, 300, "order_refunded", order_id="o1"))
+    assert person.outcomes[-1] == "waiting", "for the drop-off of four hours"
+    person.take(event(3, 30, "order_completed", order_id="o1", items=SHOES, value=50.0, currency="NOK"))
+    assert not person.state.waiting
+    person.time(START + 48 * HOUR)
+    assert kinds(person) == []
+    assert (person.state.facts.order_count, person.state.facts.revenue) == (0, {"NOK": 0})

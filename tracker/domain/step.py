@@ -256,6 +256,8 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
         latefacts.apply(facts, event, table, happenings)
         _count_sales(out, facts, count, revenue)
         say(state, happenings, table, out)
+        if state.waiting and state.waiting[0][0] < blocks_from(facts, table, watermark):
+            advance(state, watermark, watermark, table, out)  # what they waited for will not come any more
     return "applied" if rule.converts or rule.refund else "late"
 
 
