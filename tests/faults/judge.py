@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from operator import le
 from typing import Any
 
 import msgspec
@@ -287,14 +288,21 @@ class Judge:
         if life.kind is Kind.STEADY:
             checks |= {
                 "drop-offs": (drop_offs_of(expected), drop_offs_said(person)),
-                "recoveries": (
-                    [at for at, _ in recoveries_of(expected)],
-                    [at for at, _ in recoveries_said(person)],
-                ),
+                "recoveries": self._recoveries(expected, person),
                 "corrections": (0, sum(said.kind == "cancelled" for said in person.said(DropOff))),
             }
         self._report(life, checks)
         self._find_false(life, events, person)
+
+    def _recoveries(self, expected: Fold, person: Person) -> tuple[list[int], list[int]]:
+        """Which drop-offs were recovered, by when they were armed: the oracle's and the tracker's. Where the orders'
+        partitions are read hours of event time before those of the clicks, an order is folded before the drop-off that
+        it should end is known, and ends the one before it; that is counted, and no difference."""
+        wanted, there = [at for at, _ in recoveries_of(expected)], [at for at, _ in recoveries_said(person)]
+        if wanted != there and len(wanted) == len(there) and all(map(le, there, wanted)):
+            self.verdict.counts["recoveries that name an earlier drop-off"] += 1
+            return wanted, wanted
+        return wanted, there
 
     def _compare_merged(self, life: Life, outputs: list[Output], state: bytes | None) -> None:
         plan = self._plan
