@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.integration.disturbance import (
     SMALL_BATCHES,
@@ -152,7 +154,7 @@ async def loading(port: int, starting: asyncio.Task[None]) -> bool:
     """Whether Redis has answered that it loads before it was up."""
 
     def ask() -> bool:
-        with redis.Redis(port=port, socket_timeout=1) as client:
+        with redis.Redis(port=port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:  # its own waits it out
             try:
                 client.get("x")
             except redis.exceptions.BusyLoadingError:
