@@ -25,6 +25,12 @@ class Loop(uvloop.Loop):
         transport, protocol = await super().create_connection(*args, **options)
         return _Transport(transport), protocol
 
+    async def create_unix_connection(self, *args: Any, **options: Any) -> tuple[Any, Any]:
+        """See `asyncio.loop.create_unix_connection`."""
+        transport: Any
+        transport, protocol = await super().create_unix_connection(*args, **options)
+        return _Transport(transport), protocol
+
 
 class _Transport:
     """A transport of uvloop's; all but writing is its own."""
