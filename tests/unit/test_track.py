@@ -190,6 +190,17 @@ async def test_batches_get_smaller_while_they_take_long_and_larger_again(monkeyp
     assert larger[-2] >= 1000
 
 
+async def test_small_batches_that_are_quick_say_nothing_about_large_ones() -> None:
+    bench = Bench(records=100_000)
+    owner = bench.partition()
+    await owner.assign()
+    for n in range(20):
+        await owner.handle([of_event(n, added(f"e{n}", f"p{n}"))], n + 1)
+    before = len(bench.store.commits)
+    await owner.handle([of_event(n, added(f"e{n}", f"p{n}")) for n in range(20, 1500)], 1500)
+    assert [len(commit.states) for commit in bench.store.commits[before:]] == [1000, 480]
+
+
 async def test_what_no_store_takes_at_once_is_folded_again_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(track, "COMMIT_BYTES", 10_000)
     monkeypatch.setattr(track, "MOST_COMMIT_BYTES", 20_000)

@@ -263,7 +263,7 @@ class TrackPartition:
         outputs += [self._dead_letter(dead, at) for dead in walked.dead if dead.record.offset >= letters_from]
         outputs = self._fit(outputs)
         states = walked.states
-        self._bound(states, outputs, len(records), walking)
+        self._bound(states, outputs, len(records), walking, cut=horizon is not None)
         if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
             fold.config_changed = False
@@ -368,11 +368,18 @@ class TrackPartition:
         return self._letter(origin, output.key, output.value, output.headers, error, output.timestamp)
 
     def _bound(
-        self, states: Sequence[tuple[str, bytes]], outputs: Sequence[OutRecord], records: int, walking: float
+        self,
+        states: Sequence[tuple[str, bytes]],
+        outputs: Sequence[OutRecord],
+        records: int,
+        walking: float,
+        *,
+        cut: bool,
     ) -> None:
         """Keep commits near `COMMIT_BYTES` and walks below `LONG_WALK`: batches get smaller while people are large or
-        the processor is slow, and larger again. What exceeds the store's own bound by far is folded again in smaller
-        batches. Raises `Unavailable` then."""
+        the processor is slow, and larger again where they were full (of deadlines: `cut`), for a quick walk over few
+        records says nothing about many. What exceeds the store's own bound by far is folded again in smaller batches.
+        Raises `Unavailable` then."""
         limits = self._context.limits
         total = sum(len(state) for _, state in states) + sum(len(output.value or b"") for output in outputs)
         if total > COMMIT_BYTES or walking > LONG_WALK:
@@ -384,8 +391,10 @@ class TrackPartition:
                     f"with {self._records} records and {self._deadlines} deadlines at a time"
                 )
         elif total < COMMIT_BYTES // 4 and walking < LONG_WALK / 4:
-            self._records = min(2 * self._records, limits.records)
-            self._deadlines = min(2 * self._deadlines, limits.deadlines)
+            if records >= self._records:
+                self._records = min(2 * self._records, limits.records)
+            if cut:
+                self._deadlines = min(2 * self._deadlines, limits.deadlines)
 
     async def _publish_outbox(self, committed: Position | None) -> None:
         """What a former owner committed to the store and did not get to publish."""
