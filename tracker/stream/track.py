@@ -116,6 +116,8 @@ class TrackPartition:
         self._records = min(context.limits.records, FIRST_RECORDS)
         self._deadlines = min(context.limits.deadlines, FIRST_DEADLINES)
         self._leaving = False
+        self._said: Config | None = None
+        """The config that this owner has seen to be in the log."""
         self.steps = 0
         """Goes up with everything that `assign` and `handle` get done: where it stands for long, something hangs."""
         self.passed: tuple[int, int] = (NEVER, NEVER)
@@ -163,6 +165,7 @@ class TrackPartition:
             suppress_until=suppress_until,
         )
         self._fold.config_changed = not stored
+        self._said = config if said else None
         if not said:
             await self._say_config()
             self.steps += 1
@@ -170,15 +173,17 @@ class TrackPartition:
         return self._fold.position.offset
 
     async def use(self, config: Config) -> None:
-        """Have another config in force from here on in the log. Raises `Unavailable`; the next assignment says it
-        then."""
+        """Have this config in force from here on in the log, if it is not yet. Raises `Unavailable`; it is said by the
+        next call then, or the next assignment."""
         self._context = self._context._replace(config=config)
-        await self._say_config()
+        if self._said != config:
+            await self._say_config()
 
     async def _say_config(self) -> None:
         context = self._context
         value, headers = encode_control(context.config), control_headers(context.config)
         await context.append([OutRecord(context.topics.events, self.partition, None, value, headers, now())])
+        self._said = context.config
 
     def _reconcile(self, known: Known) -> Position | None:
         """See `reconcile`. A log that ends too early may be a broker's that has yet to catch up after a restart."""

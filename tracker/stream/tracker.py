@@ -84,12 +84,12 @@ class Track:
         cannot be seen for a moment is no reason to let time go on without it."""
         config, found = self._context.config, await self._count_sources()
         new = [source for source in found if source not in config.sources]
-        if not new:
-            return
-        log.info("time waits for %s from now on", ", ".join(new))
-        gone = [source for source in config.sources if source not in found]
-        config = msgspec.structs.replace(config, sources=(*found, *gone))
-        self._context = self._context._replace(config=config)
+        if new:
+            log.info("time waits for %s from now on", ", ".join(new))
+            gone = [source for source in config.sources if source not in found]
+            config = msgspec.structs.replace(config, sources=(*found, *gone))
+            self._context = self._context._replace(config=config)
+        # In each round: a partition that was paused, or to whose log nothing could be written, has yet to hear of it.
         for owned in list(self._processor.owned.values()):
             if isinstance(owned, TrackPartition):
                 await owned.use(config)
