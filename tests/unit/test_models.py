@@ -41,7 +41,7 @@ def test_the_default_model_has_the_five_phases_and_their_order(model: Model) -> 
 
 
 def test_the_default_model_has_the_three_drop_off_rules(model: Model) -> None:
-    assert [(rule.reason, rule.cart, rule.wait, rule.significance) for rule in model.rules] == [
+    assert [(rule.id, rule.cart, rule.wait, rule.significance) for rule in model.rules] == [
         ("browse_abandoned", "empty", HOUR, 1),
         ("cart_abandoned", "filled", 4 * HOUR, 2),
         ("checkout_abandoned", "any", 4 * HOUR, 3),
@@ -79,7 +79,7 @@ def test_the_text_for_the_log_gives_the_same_model_back(name: str) -> None:
     [
         ("wait: 1h", "wait: 60", "wait: 60", "rules[1].wait is '60'; allowed: numbers with units"),
         ("wait: 1h", "wait: 1m", "wait: 1m", "rules[1].wait is '1m'; allowed: 5m to 182d"),
-        ("cart: empty", "kart: empty", "kart:", "rules[1].kart is not a key. Did you mean cart? Allowed: reason"),
+        ("cart: empty", "kart: empty", "kart:", "rules[1].kart is not a key. Did you mean cart? Allowed: id"),
         ("cart: empty", "cart: tom", "cart: tom", "rules[1].cart is 'tom'; allowed: any, empty, filled"),
         ("id: bruk", "id: kjop", "id: kjop\n    name: bruk", "phases[4].id is 'kjop', which is there twice"),
         ("id: bruk", "id: Bruk", "id: Bruk", "phases[4].id is 'Bruk'; allowed: small letters"),
@@ -164,7 +164,7 @@ def test_the_drawing_shows_every_phase_what_leads_into_it_and_every_rule(model: 
     for part in ("bevissthet", "any other activity", "size_guide_viewed", "order number 2 or later", "cart_emptied"):
         assert part in drawn
     for rule in model.rules:
-        assert rule.reason in drawn
+        assert rule.id in drawn
     assert max(map(len, drawn.splitlines())) <= 110
 
 

@@ -72,7 +72,7 @@ def view(state: State, model: Model) -> dict[str, Any]:
         if facts.cart
         else None,
         "armed": {
-            "reason": "payment_failed" if armed.failed else model.rules[armed.rule].reason,
+            "reason": "payment_failed" if armed.failed else model.rules[armed.rule].id,
             "armed_at": armed.at,
             "due_at": armed.due,
         }

@@ -75,7 +75,7 @@ def validate(models: tuple[str, ...]) -> None:
 
     for model in load_all(models, load_settings(warn=_warn).state_ttl, _warn):
         phases = " → ".join(phase.name for phase in model.phases)
-        rules = ", ".join(rule.reason for rule in model.rules) or "no drop-off rules"
+        rules = ", ".join(rule.id for rule in model.rules) or "no drop-off rules"
         click.echo(f"{model.id} version {model.version} is valid: {phases}; {rules}.")
 
 

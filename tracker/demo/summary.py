@@ -80,7 +80,7 @@ def summarize(counters: Mapping[str, int], model: Model) -> Summary:
     plain, named, moves = _sorted(counters, model.id)
     converted = sum(moves["converted"].values())
     begun = sum(moves["in"].values()) + sum(moves["left"].values())
-    empty = {rule.reason for rule in model.rules if rule.cart == "empty"}
+    empty = {rule.id for rule in model.rules if rule.cart == "empty"}
     return Summary(
         model=model.id,
         people=plain["people"],

@@ -1,7 +1,7 @@
 """Journey models: one table of phases and rules that engine, documentation, diagrams and map read.
 
 A model is data; `table.Table` is the same table turned round, by event type, so that folding an event costs one
-look-up and pays only for what that type can do.
+look-up and pays only for what that type can do. What a model says to people is made of `texts`.
 """
 
 from __future__ import annotations
@@ -10,44 +10,93 @@ from typing import Literal
 
 import msgspec
 
+from tracker.domain.conditions import Condition, Duration
+from tracker.domain.texts import ChannelGoal, Feeling, Improvement, Kpi, Text, Touchpoint, Zones
+
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A way into a phase: any of these event types, once the person has at least `orders` orders (the event's
-    own included)."""
+class After(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Time alone leads on: so many ms after an event of this type on the journey."""
 
-    events: tuple[str, ...]
+    event: str
+    wait: Duration
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A way into a phase: any of these event types, once the person has at least `orders` orders (the event's own
+    included) and the condition holds; or by time alone, `after` an event."""
+
+    events: tuple[str, ...] = ()
     orders: int = 0
+    where: Condition | None = None
+    after: After | None = None
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A step of the journey. `purchase` phases are entered before or by an order; `after` phases are tried on
-    converted journeys only. Texts are what the map shows."""
+    converted journeys only: before, during and after. Texts are what the map shows."""
 
     id: str
     name: str
     gloss: str
+    also: tuple[Text, ...] = ()
+    """Other names that the phase goes by."""
     stage: Literal["before", "purchase", "after"]
     enter: tuple[Entry, ...]
     back_on: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
-    goals: tuple[str, ...] = ()
-    questions: tuple[str, ...] = ()
+    success: tuple[str, ...] = ()
+    """Phases that count as conversion of this one; any later one if none is named."""
+    feeling: Feeling | None = None
+    actions: tuple[Text, ...] = ()
+    goals: tuple[Text, ...] = ()
+    questions: tuple[Text, ...] = ()
+    thoughts: tuple[Text, ...] = ()
+    barriers: tuple[Text, ...] = ()
+    possibilities: tuple[Text, ...] = ()
+    improvements: tuple[Improvement, ...] = ()
+    channels: tuple[str, ...] = ()
+    """Channels that fit."""
+    kpis: tuple[Kpi, ...] = ()
+    touchpoints: tuple[Touchpoint, ...] = ()
 
 
-class DropOffRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A drop-off: armed `when` one of these happens and the cart is as said, due `wait` ms after it.
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`when` one of these happens (and `where` holds), `wait` ms, and unless one of `unless` comes before, `emit`.
 
-    `when` names event types, or `cart_changed` for any change of the cart's content."""
+    `when` names event types, `cart_changed` for any change of the cart's content, `first_identified` for the first
+    event that names the customer."""
 
-    reason: str
-    when: tuple[str, ...]
+    id: str
+    emit: Literal["drop_off", "trigger"] = "drop_off"
+    when: tuple[str, ...] = ()
+    where: Condition | None = None
     cart: Literal["empty", "filled", "any"] = "any"
-    wait: int
-    significance: int
+    wait: Duration = 0
+    at: str | None = None
+    """A property of the event with a time (ms UTC or RFC 3339): `wait` counts from there, `before` ms ahead of it."""
+    before: Duration = 0
+    yearly: str | None = None
+    """A property with a date (YYYY-MM-DD or MM-DD): due on that day of every year at `hour` in the model's zone."""
+    hour: int = 9
+    unless: tuple[str, ...] = ()
+    """Event types that take the waiting rule back, of the same cart, order or person as `key` says."""
+    only_if: Condition | None = None
+    """What must hold when it fires."""
+    key: Literal["person", "cart", "order"] = "person"
+    group: str | None = None
+    """Of the triggers of a group that wait for one person, only the most significant stays."""
+    significance: int = 1
+    again: Duration = 0
+    """Not again for the same key within so many ms of the last time; 0 for no limit."""
+    times: int = 0
+    """At most so often for one person; 0 for no limit."""
+    service: bool = False
+    """A message about something bought: it needs no marketing consent, and neither quiet hours nor caps hold it."""
+    data: tuple[str, ...] = ()
+    """Properties of the event that the trigger carries."""
 
 
 class QuietHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +107,21 @@ class QuietHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     zone: str = "Europe/Oslo"
 
 
+class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most so many drop-offs and triggers for one person within so many ms; what is more waits its turn."""
+
+    most: int
+    within: Duration
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """People of whom something holds; carried on outputs beside the segments that events name."""
+
+    id: str
+    name: Text
+    where: Condition
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A journey model as written in YAML, durations in ms."""
 
@@ -65,15 +129,28 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: int
     language: str
     name: str
+    gloss: str = ""
+    part: bool = False
+    """A part of the journey (a complaint, say): only entry events open it, and what converts it is no order."""
+    buyer: Literal["person", "account"] = "person"
+    """Whose the journey is: with `account`, phases and orders are those of the event's `account_id`."""
+    method: tuple[Text, ...] = ()
+    """How a team works with the map, step by step."""
+    review: Duration | None = None
+    """How often the figures are looked at together, ms."""
     phases: tuple[Phase, ...]
     conversion: tuple[str, ...]
-    rules: tuple[DropOffRule, ...]
-    reopen: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+    reopen: tuple[str, ...] = ()
     """Types that open the next journey after the order's session; a cart change that adds always does."""
-    journey_timeout: int = 30 * DAY
-    cart_ttl: int = 30 * DAY
-    recovery_window: int = 30 * DAY
+    segments: tuple[Segment, ...] = ()
+    channels: tuple[ChannelGoal, ...] = ()
+    zones: Zones = Zones()
+    journey_timeout: Duration = 30 * DAY
+    cart_ttl: Duration = 30 * DAY
+    recovery_window: Duration = 30 * DAY
     quiet_hours: QuietHours | None = None
+    caps: tuple[Cap, ...] = ()
     zone: str = "Europe/Oslo"
     """The shop's time zone: days of the map's counters are its calendar days."""
 

@@ -96,9 +96,9 @@ def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
     consent = facts.consent_marketing
     allowed = table.settings.consent_default if consent is None else consent[2]
     message = DropOff(
-        id=derive(facts.person, spec.reason, armed.event_id, armed.at),
+        id=derive(facts.person, spec.id, armed.event_id, armed.at),
         kind="dropped_off",
-        reason="payment_failed" if armed.failed else spec.reason,
+        reason="payment_failed" if armed.failed else spec.id,
         armed_at=armed.at,
         due_at=armed.due,
         detected_at=at,

@@ -47,7 +47,7 @@ def diagram(model: Model) -> Diagram:
         if index in table.cart_rules:
             armed_by.append(CART_CHANGED)
         cart = "" if rule.cart == "any" else f" while the cart is {rule.cart}"
-        rules.append(f"{rule.reason}: {format_duration(rule.wait)} after {', '.join(armed_by)}{cart}")
+        rules.append(f"{rule.id}: {format_duration(rule.wait)} after {', '.join(armed_by)}{cart}")
     return Diagram(
         title=f"{model.name} ({model.id}, version {model.version})",
         boxes=boxes,

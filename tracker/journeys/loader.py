@@ -58,7 +58,7 @@ def load_all(models: Sequence[str], state_ttl: int, warn: Warn = log.warning) ->
     for index, model in enumerate(loaded):
         if model.id in [other.id for other in loaded[:index]]:
             raise ModelError(f"TRACKER_MODEL is {','.join(models)}: two models have the id {model.id}")
-        waits = {f"the wait of {rule.reason}": rule.wait for rule in model.rules}
+        waits = {f"the wait of {rule.id}": rule.wait for rule in model.rules}
         for name in ("journey_timeout", "cart_ttl", "recovery_window"):
             waits[name] = getattr(model, name)
         for name, wait in waits.items():
@@ -141,8 +141,8 @@ class _Check:
     def rules(self) -> None:
         for i, rule in enumerate(self.model.rules):
             key: Key = ("rules", i)
-            self.text((*key, "reason"), rule.reason, r"[a-z][a-z0-9_]{0,63}", "small letters, digits and _")
-            self.unique((*key, "reason"), rule.reason, [other.reason for other in self.model.rules[:i]])
+            self.text((*key, "id"), rule.id, r"[a-z][a-z0-9_]{0,63}", "small letters, digits and _")
+            self.unique((*key, "id"), rule.id, [other.id for other in self.model.rules[:i]])
             self.types((*key, "when"), rule.when, also=(CART_CHANGED,))
             if not SHORTEST_WAIT <= rule.wait <= LONGEST_WAIT:
                 self.reader.fail((*key, "wait"), f" is {format_duration(rule.wait)!r}; allowed: 5m to 182d")

@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 import msgspec
 import yaml
 
+from tracker.domain.texts import Text
 from tracker.durations import ALLOWED as DURATION_ALLOWED
 from tracker.durations import parse_duration
 from tracker.errors import ModelError
 
 Key = tuple[str | int, ...]
 
-DURATIONS = frozenset({"wait", "journey_timeout", "cart_ttl", "recovery_window"})
 CLOCK_TIMES = frozenset({"start", "end"})
 
 
@@ -56,6 +56,8 @@ class Reader:
         self.lines.setdefault(path, node.start_mark.line + 1)
         match kind:
             case msgspec.inspect.StructType():
+                if kind.cls is Text and isinstance(node, yaml.ScalarNode):
+                    return Text(self._value(path, node, msgspec.inspect.StrType()))
                 return self._struct(path, node, kind)
             case msgspec.inspect.VarTupleType():
                 if not isinstance(node, yaml.SequenceNode):
@@ -67,11 +69,11 @@ class Reader:
                 wanted = next(t for t in kind.types if not isinstance(t, msgspec.inspect.NoneType))
                 return self._value(path, node, wanted)
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
-            self.fail(path, f" is {shown(node)}; allowed: {'a number' if is_int(kind) else 'a text'}")
+            self.fail(path, f" is {shown(node)}; allowed: {_wanted(kind)}")
         return self._scalar(path, node.value, kind)
 
     def _struct(self, path: Key, node: yaml.Node, kind: msgspec.inspect.StructType) -> Any:
-        fields = {field.name: field for field in kind.fields}
+        fields = {field.encode_name: field for field in kind.fields}
         if not isinstance(node, yaml.MappingNode):
             self.fail(path, f" is {shown(node)}; allowed: keys and values ({', '.join(fields)})")
         found: dict[str, Any] = {}
@@ -87,7 +89,7 @@ class Reader:
         for name, field in fields.items():
             if field.required and name not in found:
                 self.fail(path, f"{': ' if path else ''}{name} is missing")
-        return kind.cls(**found)
+        return kind.cls(**{fields[name].name: value for name, value in found.items()})
 
     def _scalar(self, path: Key, text: str, kind: msgspec.inspect.Type) -> Any:
         name = path[-1]
@@ -96,21 +98,29 @@ class Reader:
                 allowed = ", ".join(map(str, kind.values))
                 self.fail(path, f" is {text!r}; allowed: {allowed}")
             return text
-        if not is_int(kind):
-            if not text.strip():
-                self.fail(path, " is empty")
-            return text
-        if name in DURATIONS:
+        if isinstance(kind, msgspec.inspect.BoolType):
+            if text not in ("true", "false"):
+                self.fail(path, f" is {text!r}; allowed: true, false")
+            return text == "true"
+        if isinstance(kind, msgspec.inspect.Metadata):
             try:
                 return parse_duration(text)
             except ValueError:
                 self.fail(path, f" is {text!r}; allowed: {DURATION_ALLOWED}")
+        if isinstance(kind, msgspec.inspect.FloatType):
+            if not re.fullmatch(r"-?\d{1,9}(\.\d{1,6})?", text):
+                self.fail(path, f" is {text!r}; allowed: a number")
+            return float(text)
+        if not is_int(kind):
+            if not text.strip():
+                self.fail(path, " is empty")
+            return text
         if name in CLOCK_TIMES:
             clock = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
             if clock is None:
                 self.fail(path, f" is {text!r}; allowed: a time of the day, for example 22:00")
             return int(clock[1]) * 60 + int(clock[2])
-        if not re.fullmatch(r"\d{1,9}", text):
+        if not re.fullmatch(r"-?\d{1,9}", text):
             self.fail(path, f" is {text!r}; allowed: a whole number")
         return int(text)
 
@@ -118,6 +128,12 @@ class Reader:
 def is_int(kind: msgspec.inspect.Type) -> bool:
     """Whether a number is wanted."""
     return isinstance(kind, msgspec.inspect.IntType)
+
+
+def _wanted(kind: msgspec.inspect.Type) -> str:
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return "true, false"
+    return "a number" if isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType) else "a text"
 
 
 def is_null(node: yaml.Node) -> bool:

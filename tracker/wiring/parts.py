@@ -89,7 +89,7 @@ def check_change(before: Config, after: Config) -> None:
     old, new = from_text(before.models[0]), from_text(after.models[0])
     for name, was, now in (
         ("phases", [phase.id for phase in old.phases], [phase.id for phase in new.phases]),
-        ("rules", [rule.reason for rule in old.rules], [rule.reason for rule in new.rules]),
+        ("rules", [rule.id for rule in old.rules], [rule.id for rule in new.rules]),
     ):
         if was != now:
             raise Irreconcilable(
