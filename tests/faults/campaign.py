@@ -70,7 +70,7 @@ async def campaign(
             await tamper(kafka, store)
         say("judging")
         if settled is not None:
-            await Judge(plan, kafka.bootstrap, store.url, topics, verdict).run()
+            await Judge(plan, kafka.bootstrap, store.url, topics, verdict, generator.poisoned).run()
         report = report_of(plan, workers, verdict, monitor, nemesis.faults, pool, generator, settled)
         _write_rest(folder, plan, kafka, store, report)
         return report

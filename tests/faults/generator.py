@@ -43,6 +43,7 @@ class Generator:
         self.written = 0
         """Records acknowledged so far, markers left out."""
         self.poisoned = 0
+        """Records that are no events, among those written or still to be."""
         self.rewritten = 0
         """Writes that had to be tried again."""
         self.behind = 0.0
@@ -73,7 +74,7 @@ class Generator:
             await self.mark(mark_after(plan.time_of(done)))
 
     def add_poison(self, count: int) -> None:
-        """Write so many records that are no events with the next round."""
+        """Write so many records that are no events with the next round, or at the end."""
         random = self._random
         for _ in range(count):
             value, headers = poison(random)
@@ -89,7 +90,10 @@ class Generator:
         await self.write([Raw(topic, p, None, value, headers) for topic in (CLICKS, ORDERS) for p in partitions])
 
     async def finish(self) -> None:
-        """The final marker."""
+        """What was still to be written, and the final marker."""
+        await self.write(self._poison)
+        self.written += len(self._poison)
+        self._poison = []
         await self.mark(self._plan.last_mark)
 
     async def close(self) -> None:

@@ -7,6 +7,11 @@
 Partition after partition, so that what is in memory is a part of it; merged people, whose past lies in two
 partitions, come last. A late event is late by the watermark that the log itself had said when it came, which is
 worked out here from the control records alone.
+
+At the end every input has to be accounted for: raw records = applied + duplicates + late + dead letters. No term is
+what the others leave over. Raw records are counted in the raw topics; duplicates are those of them beyond the events
+that the truth says were sent; applied are the distinct events of the log that came in time; late are those of them that
+`journey.late` holds; dead letters are counted by origin.
 """
 
 from __future__ import annotations
@@ -67,16 +72,18 @@ class Log:
 
 
 class Judge:
-    """`brokers` and `url` reach the servers themselves, not through proxies."""
+    """`brokers` and `url` reach the servers themselves, not through proxies; `poisoned` bad records were written."""
 
-    def __init__(self, plan: Plan, brokers: str, url: str, topics: Topics, verdict: Verdict) -> None:
+    def __init__(self, plan: Plan, brokers: str, url: str, topics: Topics, verdict: Verdict, poisoned: int = 0) -> None:
         self.verdict = verdict
         self._plan = plan
         self._brokers = brokers
         self._topics = topics
         self._store: Any = redis.Redis.from_url(url)  # its types say that every answer may be to come
         self._merged: dict[str, tuple[list[Output], bytes | None]] = {}
-        self._merged_late: set[int] = set()
+        self._late: set[int] = set()
+        self._said_late: set[int] = set()
+        self._poisoned = poisoned
         self._kinds = {topics.transitions: Transition, topics.dropoffs: DropOff, topics.sessions: SessionClosed}
 
     async def run(self) -> None:
@@ -97,13 +104,23 @@ class Judge:
             verdict.differs("outputs duplicated", times, where=self._topics.events, person=key.decode())
         self._judge_merged(first)
         await self._judge_letters(raw)
-        counts = verdict.counts
-        counts["applied"] = counts["in the log"] - counts["late"]
-        counts["duplicates"] = counts["raw events"] - counts["in the log"]
+        self._account(len(raw))
+        self._store.close()
+
+    def _account(self, bad: int) -> None:
+        """Whether every input is accounted for, `bad` of which are no events."""
+        counts, differs = self.verdict.counts, self.verdict.differs
+        counts["applied"] = counts["in the log"] - len(self._late)
+        counts["late"] = len(self._late & self._said_late)
+        counts["duplicates"] = counts["raw events"] - counts["distinct events sent"]
         accounted = counts["applied"] + counts["duplicates"] + counts["late"] + counts["dead letters"]
         if accounted != counts["raw records"]:
-            verdict.differs("inputs not accounted for", abs(counts["raw records"] - accounted))
-        self._store.close()
+            differs("inputs not accounted for", abs(counts["raw records"] - accounted))
+        # What is written again because nobody knew whether it had arrived comes on top.
+        if counts["raw events"] < counts["events sent"]:
+            differs("raw records missing", counts["events sent"] - counts["raw events"])
+        if bad < self._poisoned:
+            differs("raw records missing", self._poisoned - bad)
 
     # Input
 
@@ -171,8 +188,7 @@ class Judge:
                 log.sent_on[record.key, digest(record.value)] += 1
                 return
         event = _decode(record.value)
-        number, _, place = event.event_id[1:].partition("-")
-        which = int(number) * PLACES + int(place)
+        which = _number(event.event_id)
         if which in log.first:
             log.copies += 1
             return
@@ -196,6 +212,8 @@ class Judge:
             decode = None if kind is None else msgspec.json.Decoder(kind).decode
             async for record in read_all(self._brokers, topic, partition):
                 found.append((record.key, digest(record.value)))
+                if topic == topics.late:
+                    self._said_late.add(_number(_decode(record.value).event_id))
                 if decode is not None:
                     said[record.key].append(decode(record.value))
             name = topic.removeprefix(topics.prefix)
@@ -204,7 +222,7 @@ class Judge:
         states = self._compare_store(partition, refold)
         verdict.counts["copies in the log"] += log.copies
         verdict.counts["in the log"] += len(log.first)
-        verdict.counts["late"] += len(log.late)
+        self._late |= log.late
         if refold.dead:
             verdict.differs("records of the log that could not be folded", refold.dead, partition=partition)
         return self._judge_people(partition, log, said, states)
@@ -228,8 +246,6 @@ class Judge:
                         which = number * PLACES + place
                         if which in log.first and person_id(life.events[place]) == person:
                             merged[which] = log.first.pop(which)
-                            if which in log.late:
-                                self._merged_late.add(which)
                 elif person == customer_of(number):
                     self._compare_input(life, log.first)
                     self._compare_person(life, outputs, state, log.late)
@@ -257,11 +273,13 @@ class Judge:
 
     def _compare_input(self, life: Life, first: dict[int, int]) -> None:
         """Every event of the truth is in the log, as it was written and under the right key."""
-        for event in life.sent_until(self._plan.end):
-            place = int(event.event_id.rpartition("-")[2])
+        end, events = self._plan.end, life.sent_until(self._plan.end)
+        self.verdict.counts["distinct events sent"] += len(events)
+        self.verdict.counts["events sent"] += sum(sending.at <= end for sending in life.sendings)
+        for event in events:
             person = person_id(event)
             assert person is not None
-            there = first.pop(life.number * PLACES + place, None)
+            there = first.pop(_number(event.event_id), None)
             if there is None:
                 self.verdict.differs("inputs missing", person=person, event_id=event.event_id)
             elif there != hash((person.encode(), encode_event(event))):
@@ -272,7 +290,7 @@ class Judge:
         events = life.sent_until(plan.end)
         if not events:
             return
-        on_time = [event for event in events if life.number * PLACES + _place(event) not in late]
+        on_time = [event for event in events if _number(event.event_id) not in late]
         expected = fold(on_time, plan.last_mark)
         person = _retold(life.person, outputs, state, plan.last_mark)
         self._count(expected)
@@ -416,8 +434,10 @@ class _Clock:
 _decode = msgspec.json.Decoder(Event).decode
 
 
-def _place(event: Event) -> int:
-    return int(event.event_id.rpartition("-")[2])
+def _number(event_id: str) -> int:
+    """Person and place of an event."""
+    number, _, place = event_id[1:].partition("-")
+    return int(number) * PLACES + int(place)
 
 
 def _retold(person_id: str, outputs: list[Output], state: bytes | None, watermark: int) -> Person:

@@ -1,6 +1,6 @@
-"""A worker that lacks a guard, or that stops or dies at an exact point: `python -m tests.faults.mutant [--without
-GUARD] [--at POINT]… worker …` is `tracker worker …` with that patched into this one process. The product has no switch
-for any of it.
+"""A worker that lacks a guard, loses an input, or stops or dies at an exact point: `python -m tests.faults.mutant
+[--without GUARD] [--lose EVENT_ID] [--at POINT]… worker …` is `tracker worker …` with that patched into this one
+process. The product has no switch for any of it.
 
 A point is met once. A process that stops goes on with SIGCONT.
 """
@@ -29,9 +29,11 @@ from tracker.domain.units import NEVER
 from tracker.store import redis as storing
 from tracker.store.redis import RedisStore
 from tracker.store.script import SCRIPT
+from tracker.stream.canonical import Canonical
 from tracker.stream.marks import Marks
 from tracker.stream.ports import Commit, OutRecord
 from tracker.stream.reconcile import Known
+from tracker.stream.sources import SourceClock
 from tracker.stream.track import TrackPartition
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
@@ -239,14 +241,30 @@ POINTS: dict[str, Callable[[], None]] = {
 """Where a batch with outputs is, but for the last: when a partition is taken over."""
 
 
+def _lose(event_id: str) -> None:
+    """Ingest reads this event, and no more comes of it."""
+    take, lost = Canonical.take, f'"{event_id}"'.encode()
+
+    def take_the_others(
+        self: Canonical, records: Sequence[Any], source: SourceClock, now: int
+    ) -> tuple[list[OutRecord], int | None]:
+        out, marker = take(self, records, source, now)
+        return [record for record in out if lost not in (record.value or b"")], marker
+
+    _patch(Canonical, "take", take_the_others)
+
+
 def run() -> None:
     """Read the command line, patch, become the tracker."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.mutant", description=__doc__)
     parser.add_argument("--without", choices=GUARDS)
+    parser.add_argument("--lose", metavar="EVENT_ID")
     parser.add_argument("--at", choices=POINTS, action="append", default=[])
     asked, rest = parser.parse_known_args()
     if asked.without is not None:
         GUARDS[asked.without]()
+    if asked.lose is not None:
+        _lose(asked.lose)
     _patch(publishing, "PUBLISH_TIMEOUT", PUBLISH_TIMEOUT)
     for point in asked.at:
         POINTS[point]()

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from tests.faults.campaign import NAMESPACE, campaign
+from tests.faults.guards import MUTANT
 from tests.faults.plan import Plan
 from tests.services import KafkaServer, RedisServer
 
@@ -30,6 +31,38 @@ async def test_what_is_lost_doubled_or_changed_afterwards_is_named(tmp_path: Pat
     assert violations
     assert not report.clean
     assert "VIOLATION: outputs missing: 1" in report.as_text()
+
+
+async def test_an_input_that_is_lost_on_its_way_is_not_accounted_for(tmp_path: Path) -> None:
+    life = next(life for life in map(PLAN.life, range(PLAN.people)) if life.sent_until(PLAN.end))
+    command = [*MUTANT, "--lose", life.events[0].event_id, "worker"]
+    report = await campaign(PLAN, 1, [], tmp_path, lambda _: None, command=command)
+    violations, counts = report.verdict.violations, report.verdict.counts
+    assert violations["inputs not accounted for"] == 1
+    assert violations["inputs missing"] == 1
+    assert "outputs duplicated" not in violations
+    assert counts["raw events"] >= counts["events sent"] > counts["distinct events sent"] > counts["applied"]
+
+
+async def test_an_output_that_is_said_again_is_named_and_is_no_input(tmp_path: Path) -> None:
+    report = await campaign(PLAN, 1, [], tmp_path, lambda _: None, tamper=say_again)
+    violations, counts = report.verdict.violations, report.verdict.counts
+    assert violations["outputs duplicated"] == 1
+    assert not [what for what in violations if what.startswith(("inputs", "raw records"))]
+    assert counts["raw records"] == counts["applied"] + counts["duplicates"] + counts["late"]
+    assert counts["applied"] == counts["distinct events sent"] - counts["late"] < counts["events sent"]
+
+
+async def say_again(kafka: KafkaServer, _: RedisServer) -> None:
+    """A transition twice."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, isolation_level="read_committed")
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    async with consumer, producer:
+        transitions = TopicPartition(f"{NAMESPACE}journey.transitions", 0)
+        consumer.assign([transitions])
+        await consumer.seek_to_beginning()
+        said = await consumer.getone(transitions)
+        await producer.send_and_wait(transitions.topic, said.value, said.key, partition=0)
 
 
 async def damage(kafka: KafkaServer, store: RedisServer) -> None:
