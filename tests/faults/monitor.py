@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,18 +21,21 @@ Order = tuple[int, int, bytes]
 
 @dataclass
 class Fault:
-    """One thing that was done. Times are of `time.monotonic`; `effective` is when nothing could go on as before."""
+    """One thing that was done. Times are of `time.monotonic`; `effective` is when nothing could go on as before.
+    `touched` are the partitions that it was done to, none where it was done to what all of them need."""
 
     kind: str
     began: float
     effective: float
     ended: float = 0.0
     detail: str = ""
+    touched: Sequence[int] = ()
 
 
 @dataclass
 class Recovery:
-    """Seconds from a fault's beginning until the first partition moved on, and until all of them had."""
+    """Seconds from a fault's beginning until the first partition that it touched moved on, and until all of the
+    tracker's partitions had."""
 
     first: float | None
     all: float | None
@@ -85,7 +89,8 @@ class Monitor:
                     moved[partition] = asked - fault.began
             if len(moved) == self.partitions:
                 break
-        first = min(moved.values(), default=None)
+        touched = fault.touched or range(self.partitions)
+        first = min((moved[partition] for partition in touched if partition in moved), default=None)
         return Recovery(first, max(moved.values()) if len(moved) == self.partitions else None)
 
     def _note(self, asked: float, reply: dict[object, object]) -> None:

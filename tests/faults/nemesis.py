@@ -21,7 +21,7 @@ import redis
 from tests.faults.generator import Generator
 from tests.faults.monitor import Fault
 from tests.faults.proxy import Proxy
-from tests.faults.workers import Pool
+from tests.faults.workers import Pool, Worker
 from tests.services import KafkaServer, RedisServer
 
 SESSION_TIMEOUT = 10.0
@@ -100,7 +100,7 @@ class Nemesis:
 
     async def kill9(self, fault: Fault) -> None:
         """kill -9 of a worker, which comes back after a moment."""
-        worker = self.pool.pick(self.random)
+        worker = self._pick(fault)
         self.pool.kill(worker)
         _took_effect(fault, worker.name)
         await self._wait(0, 2)
@@ -108,7 +108,7 @@ class Nemesis:
 
     async def zombie(self, fault: Fault) -> None:
         """A worker stops for longer than its session lasts, then goes on as if nothing had happened."""
-        worker = self.pool.pick(self.random)
+        worker = self._pick(fault)
         worker.frozen = True
         worker.send(signal.SIGSTOP)
         _took_effect(fault, worker.name)
@@ -118,7 +118,7 @@ class Nemesis:
 
     async def sigterm(self, fault: Fault) -> None:
         """A worker is told to end, as in a deployment."""
-        worker = self.pool.pick(self.random)
+        worker = self._pick(fault)
         _took_effect(fault, worker.name)
         await self.pool.stop(worker)
         self.pool.add()
@@ -239,6 +239,12 @@ class Nemesis:
         count = self.random.randint(50, 300)
         self.generator.add_poison(count)
         _took_effect(fault, f"{count} records")
+
+    def _pick(self, fault: Fault) -> Worker:
+        """The worker that a fault is done to."""
+        worker = self.pool.pick(self.random)
+        fault.touched = self.pool.owned(worker)
+        return worker
 
     async def _cut(self, proxy: Proxy, fault: Fault) -> None:
         proxy.refusing = True

@@ -22,7 +22,8 @@ ASKED = {
     "false drop-offs": "false drop-offs",
 }
 REPEATS = {"copies in the log", "dead letters repeated"}
-HEADINGS = ("fault", "times", "progress: median", "worst", "all partitions: median", "worst", "not seen")
+HEADINGS = ("fault", "times", "first progress: median", "worst", "all partitions: median", "worst", "not seen")
+"""First progress is that of a partition that the fault touched."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from tests.faults.monitor import Fault, Monitor
 from tests.faults.plan import Plan, Timeline, mark_after
 from tests.faults.poison import KEY, poison
 from tests.faults.verdict import Verdict, compare_sequences
+from tests.faults.workers import Pool
 from tests.properties.log import LogRecord
 from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
@@ -97,3 +99,23 @@ def test_progress_counts_from_what_was_committed_once_the_fault_had_its_effect()
     assert recovery.first == pytest.approx(1.0)
     assert recovery.all == pytest.approx(4.0)
     assert monitor.recovery(Fault("kill9", 13.0, 13.5)).all is None
+
+
+def test_first_progress_is_that_of_the_partitions_that_the_fault_touched() -> None:
+    monitor = Monitor("", Topics(), 3)
+    for asked, *offsets in ((10.0, 1, 1, 1), (11.0, 2, 1, 1), (12.0, 3, 2, 1), (15.0, 4, 3, 2)):
+        monitor.polls.append((asked, {number: (int(offset), 0, b"") for number, offset in enumerate(offsets)}))
+    recovery = monitor.recovery(Fault("kill9", 10.0, 10.0, touched=[1, 2]))
+    assert (recovery.first, recovery.all) == (2.0, 5.0)
+    assert monitor.recovery(Fault("kill9", 10.0, 12.0, touched=[0])).first == 5.0
+    assert monitor.recovery(Fault("broker_kill9", 10.0, 10.0)).first == 1.0
+
+
+def test_a_partition_belongs_to_the_worker_that_took_it_up_last(tmp_path: Path) -> None:
+    pool = Pool({}, tmp_path, ["true"])
+    first, second = pool.add(), pool.add()
+    line = "2026-01-01 00:00:0%d,000 INFO tracker.stream.processor: %s: faults.journey.events/%d from offset 7\n"
+    first.log.write_text(line % (1, "track", 0) + line % (1, "track", 1) + line % (4, "track", 2))
+    second.log.write_text(line % (3, "track", 1) + line % (2, "track", 2) + line % (5, "ingest", 0))
+    assert (pool.owned(first), pool.owned(second)) == ([0, 2], [1])
+    pool.kill_all()

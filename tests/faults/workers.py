@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 
@@ -19,6 +21,8 @@ COMMAND = [sys.executable, "-m", "tracker", "worker"]
 TERM_WITHIN = 30.0
 """Seconds that a worker may take to end when it is told to."""
 RESTART_AFTER = 1.0
+TAKEN_UP = re.compile(r"^(\S+ \S+) .*: track: .*/(\d+) from offset", re.MULTILINE)
+"""When, and which partition."""
 
 
 class Worker:
@@ -89,6 +93,14 @@ class Pool:
         """One of those that run and are not frozen."""
         awake = [worker for worker in self.running if not worker.frozen and worker.code is None]
         return random.choice(awake) if awake else self.add()
+
+    def owned(self, worker: Worker) -> list[int]:
+        """The partitions of the log that a worker tracks: those that no other took up after it, by their logs."""
+        owners: dict[int, tuple[str, Worker]] = {}
+        for one in self.running:
+            for when, partition in TAKEN_UP.findall(one.log.read_text("utf-8", "replace")):
+                owners[int(partition)] = max(owners.get(int(partition), ("", one)), (when, one), key=itemgetter(0))
+        return sorted(partition for partition, (_, owner) in owners.items() if owner is worker)
 
     def kill(self, worker: Worker) -> None:
         """kill -9, and not started again."""
