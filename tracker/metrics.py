@@ -89,7 +89,8 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_dropoffs_withheld_total",
         "counter",
         ("reason", "why"),
-        "Drop-offs that were due but must not be sent, and why.",
+        "Drop-offs that were due but must not be sent, and why: consent, deferred_too_long, or ordered (an order after "
+        "it was already folded).",
     ),
     Described("tracker_dead_letters_total", "counter", ("stage", "reason"), "Records given up, by reason."),
     Described("tracker_state_cache_hits_total", "counter", (), "States found in the worker's memory."),

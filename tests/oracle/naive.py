@@ -29,11 +29,13 @@ Where the design leaves room, this is what both decided; a change of the tracker
 17. A refund or cancellation takes its order out of `orders` and `revenue`, also if it comes before it; what was said
     of the person before that stands. A refund of less than the order's value takes only that much of the revenue.
 18. An order's items match cart lines by product, and by SKU where both have one.
+19. Which drop-offs are said depends on the log in one way: one that becomes known only after an order at or after its
+    detection was folded is withheld (`overtaken`), and a later order may still end the one before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from tests.oracle.table import ANY, CHECKOUT, DAY, MINUTE, NETTBUTIKK, Table
@@ -156,6 +158,8 @@ class Fold:
     """What became of one person; also the walk's state."""
 
     table: Table = NETTBUTIKK
+    overtaken: Collection[str] = ()
+    """What armed the drop-offs that are withheld because of an order."""
     sessions: list[Session] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     drop_offs: list[DropOff] = field(default_factory=list)
@@ -528,6 +532,9 @@ class Fold:
         if not (self.table.consent_default if self.consent is None else self.consent):
             self.withheld += 1
             return
+        if armed.armed_by in self.overtaken:
+            self.withheld += 1
+            return
         self.drop_offs.append(
             DropOff(
                 reason="payment_failed" if armed.payment_failed else armed.rule,
@@ -551,9 +558,26 @@ def distinct(events: Iterable[Event]) -> list[Event]:
     return list(found.values())
 
 
-def fold(events: Iterable[Event], watermark: int, table: Table = NETTBUTIKK) -> Fold:
-    """Fold one person's events, given in log order, with deadlines fired up to `watermark` (ms, inclusive)."""
-    person = Fold(table)
+def overtaken(steps: Iterable[Fold]) -> set[str]:
+    """What armed the drop-offs that became known too late: while the log is read, of which `steps` are the folds of
+    what is known after each event and each move of time, an order at or after their detection was folded before."""
+    known: set[str] = set()
+    found: set[str] = set()
+    latest: int | None = None
+    for step in steps:
+        for drop in step.drop_offs:
+            if drop.armed_by not in known and latest is not None and latest >= drop.detected_at:
+                found.add(drop.armed_by)
+            known.add(drop.armed_by)
+        for order in step.orders:
+            latest = order.ts if latest is None else max(latest, order.ts)
+    return found
+
+
+def fold(events: Iterable[Event], watermark: int, table: Table = NETTBUTIKK, overtaken: Collection[str] = ()) -> Fold:
+    """Fold one person's events, given in log order, with deadlines fired up to `watermark` (ms, inclusive);
+    `overtaken` armed drop-offs that are withheld."""
+    person = Fold(table, overtaken)
     ordered = sorted(distinct(events), key=lambda event: (event.ts, event.event_id))
     for place, event in enumerate(ordered):
         while (deadline := person.next_deadline()) is not None and deadline[0] <= event.ts:

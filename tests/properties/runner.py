@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
 import msgspec
 
+from tests.oracle import naive
 from tests.oracle.naive import Fold, units
+from tests.oracle.table import NETTBUTIKK
+from tests.oracle.table import Table as Shop
 from tests.properties.strategies import Arrival
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings, QuietHours
@@ -86,6 +89,26 @@ class Person:
     def _restart(self) -> None:
         if self.restarts:
             self.state = decode_state(encode_state(self.state))
+
+
+def steps_of(arrivals: Sequence[Arrival], table: Shop = NETTBUTIKK) -> Iterator[Fold]:
+    """The naive fold of what is known after each move of time and each event, as `Person.log` has them."""
+    events: list[Event] = []
+    watermark = NEVER
+    for arrival in arrivals:
+        if arrival.watermark is not None and arrival.watermark > watermark:
+            watermark = arrival.watermark
+            yield naive.fold(events, watermark, table)
+        events.append(arrival.event)
+        yield naive.fold(events, watermark, table)
+
+
+def fold_log(arrivals: Sequence[Arrival], watermark: int, table: Shop = NETTBUTIKK) -> Fold:
+    """The naive fold of all events, the last up to `watermark`, without the drop-offs that became known only after a
+    later order was folded."""
+    events = [arrival.event for arrival in arrivals]
+    last = naive.fold(events, watermark, table)
+    return naive.fold(events, watermark, table, naive.overtaken([*steps_of(arrivals, table), last]))
 
 
 Sessions = list[tuple[object, ...]]

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from tests.oracle.naive import fold
 from tests.properties.runner import (
+    NEVER,
     Person,
     drop_offs_of,
     drop_offs_said,
+    fold_log,
     moves_of,
     moves_said,
     recoveries_of,
@@ -44,22 +46,20 @@ def test_events_in_order_give_what_the_naive_fold_gives(events: list[Event]) -> 
 
 def check_sessions_and_drop_offs(person: Person, arrivals: list[Arrival]) -> None:
     """What a retargeting system acts on equals the naive fold, with nothing to correct afterwards."""
-    expected = fold([arrival.event for arrival in arrivals], person.watermark)
+    expected = fold_log(arrivals, person.watermark)
     assert sessions_said(person) == sessions_of(expected)
     assert [session.revision for session in person.said(SessionClosed)] == [1] * len(expected.sessions)
     assert drop_offs_said(person) == drop_offs_of(expected)
     assert not [end for end in person.said(DropOff) if end.kind == "cancelled"]
     assert withheld_said(person) == expected.withheld
+    # Of two orders that close together, the first to come in is the one that recovers.
+    assert sorted(at for at, _ in recoveries_said(person)) == [at for at, _ in recoveries_of(expected)]
     assert standing_said(person) == standing_of(expected, person.watermark)
 
 
 @given(arrivals=honest(scripts(), SMALL_DELAYS))
 def test_disorder_below_out_of_orderness_gives_the_same_sessions_and_drop_offs(arrivals: list[Arrival]) -> None:
-    person = Person().log(arrivals)
-    check_sessions_and_drop_offs(person, arrivals)
-    expected = fold([arrival.event for arrival in arrivals], person.watermark)
-    # Of two orders that close together, the first to come in is the one that recovers.
-    assert [armed_at for armed_at, _ in recoveries_said(person)] == [at for at, _ in recoveries_of(expected)]
+    check_sessions_and_drop_offs(Person().log(arrivals), arrivals)
 
 
 @given(arrivals=honest(scripts(), BACKLOG) | honest(scripts(longest=6)))
@@ -75,7 +75,7 @@ def test_at_any_time_the_facts_are_the_naive_fold_of_what_came_in(arrivals: list
         if arrival.watermark is not None:
             person.time(arrival.watermark)
         person.take(arrival.event)
-        expected = fold([earlier.event for earlier in arrivals[:place]], person.watermark)
+        expected = fold_log(arrivals[:place], person.watermark)
         assert [event_id for _, event_id, _ in person.state.waiting] == expected.waiting
         assert standing_said(person) == standing_of(expected, person.watermark)
         assert drop_offs_said(person) == drop_offs_of(expected)
@@ -102,6 +102,16 @@ def test_no_id_is_said_twice(arrivals: list[Arrival]) -> None:
     assert len(set(ids)) == len(ids)
     revisions = [(session.session_id, session.revision) for session in person.said(SessionClosed)]
     assert len(set(revisions)) == len(revisions)
+
+
+@given(arrivals=late(scripts()) | honest(scripts(), BACKLOG) | honest(scripts(longest=6)))
+def test_nobody_is_said_to_be_gone_once_a_later_order_is_known(arrivals: list[Arrival]) -> None:
+    bought = NEVER
+    for said in Person().log(arrivals).out:
+        if isinstance(said, Transition) and said.direction == "converted":
+            bought = max(bought, said.at)
+        if isinstance(said, DropOff) and said.kind == "dropped_off":
+            assert bought < said.detected_at
 
 
 @given(arrivals=late(scripts()))

@@ -12,6 +12,7 @@ from tests.properties.runner import (
     Person,
     drop_offs_of,
     drop_offs_said,
+    fold_log,
     recoveries_of,
     recoveries_said,
     sessions_of,
@@ -83,7 +84,7 @@ def test_a_busy_person_behind_a_slow_watermark(seed: int, longest_step: int) -> 
     events = busy(random, 200, longest_step)
     arrivals = [Arrival(a.event, (a.watermark or 0) - 2 * HOUR) for a in arrive(random, events, 2 * HOUR)]
     person = Person().log(arrivals)
-    expected = fold(events, person.watermark)
+    expected = fold_log(arrivals, person.watermark)
     check(person, expected)
     assert drop_offs_said(person) == drop_offs_of(expected)
     assert all(session.revision == 1 for session in person.said(SessionClosed))

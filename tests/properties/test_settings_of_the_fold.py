@@ -13,6 +13,7 @@ from tests.properties.runner import (
     Person,
     drop_offs_of,
     drop_offs_said,
+    fold_log,
     moves_of,
     moves_said,
     recoveries_of,
@@ -50,7 +51,7 @@ def test_quiet_hours_defer_as_in_the_naive_fold(events: list[Event], quiet: tupl
 @given(arrivals=honest(scripts(), BACKLOG))
 def test_quiet_hours_and_a_source_in_backlog(arrivals: list[Arrival]) -> None:
     person = Person(table=table(NIGHT)).log(arrivals)
-    expected = fold([a.event for a in arrivals], person.watermark, replace(NETTBUTIKK, quiet=NIGHT))
+    expected = fold_log(arrivals, person.watermark, replace(NETTBUTIKK, quiet=NIGHT))
     assert drop_offs_said(person) == drop_offs_of(expected)
     assert sessions_said(person) == sessions_of(expected)
     assert standing_said(person) == standing_of(expected, person.watermark)
@@ -74,7 +75,7 @@ def test_a_lateness_longer_than_the_waits_gives_the_same_facts_and_sessions(arri
 @given(arrivals=honest(scripts(SHORT_STEPS, longest=20), (0, 1, 10 * MINUTE, HOUR)))
 def test_the_cap_cuts_at_the_same_events_whatever_their_order_of_arrival(arrivals: list[Arrival]) -> None:
     person = Person(table=table(settings=TIGHT)).log(arrivals)
-    expected = fold([a.event for a in arrivals], person.watermark, TIGHT_TABLE)
+    expected = fold_log(arrivals, person.watermark, TIGHT_TABLE)
     assert sessions_said(person) == sessions_of(expected)
     assert [session.revision for session in person.said(SessionClosed)] == [1] * len(expected.sessions)
     assert drop_offs_said(person) == drop_offs_of(expected)

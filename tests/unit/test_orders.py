@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.properties.runner import Person
 from tests.properties.strategies import HOUR, MINUTE, START
 from tracker.domain import step
 from tracker.domain.events import Event, Item
-from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales
+from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, Withheld
 
 SHOES = [Item("shoes", price=50.0)]
 
@@ -74,3 +76,74 @@ def test_what_waited_for_a_deadline_that_a_late_order_took_away_is_folded() -> N
     person.time(START + 48 * HOUR)
     assert kinds(person) == []
     assert (person.state.facts.order_count, person.state.facts.revenue) == (0, {"NOK": 0})
+
+
+CART = event(1, 0, "product_added", items=SHOES)
+"""Abandoned after 240 minutes."""
+
+
+def withheld(person: Person) -> list[tuple[str, str]]:
+    return [(output.reason, output.why) for output in person.said(Withheld)]
+
+
+@pytest.mark.parametrize("minute", [240, 300])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_drop_off_that_is_known_only_after_a_later_order_is_withheld(minute: int, restarts: bool) -> None:
+    person = Person(restarts=restarts)
+    person.time(START)
+    person.take(event(2, minute, "order_completed", order_id="o1", items=SHOES))
+    person.take(CART)
+    person.time(START + 1000 * MINUTE)
+    assert withheld(person) == [("cart_abandoned", "ordered")]
+    assert kinds(person) == []
+
+
+def test_an_order_before_the_deadline_leaves_nothing_to_withhold() -> None:
+    person = Person()
+    person.time(START)
+    person.take(event(2, 239, "order_completed", order_id="o1", items=SHOES))
+    person.take(CART)
+    person.time(START + 1000 * MINUTE)
+    assert withheld(person) == []
+    assert kinds(person) == []
+
+
+@pytest.mark.parametrize("markers", [(), (30, 240), (30, 240, 241, 300)])
+def test_an_order_that_waits_for_the_deadline_recovers_however_often_time_moves(markers: tuple[int, ...]) -> None:
+    person = Person()
+    person.time(START)
+    person.take(CART)
+    person.take(event(2, 300, "order_completed", order_id="o1", items=SHOES))
+    for minute in markers:
+        person.time(START + minute * MINUTE)
+    person.time(START + 1000 * MINUTE)
+    assert withheld(person) == []
+    assert kinds(person) == ["dropped_off", "recovered"]
+
+
+def test_an_order_recovers_what_was_said_before_it_and_withholds_what_becomes_known_after_it() -> None:
+    """The order was folded, and had ended the first, while the clicks that armed the second were still unread."""
+    person = Person()
+    person.time(START)
+    person.take(CART)
+    person.time(START + 250 * MINUTE)
+    person.take(event(4, 900, "order_completed", order_id="o1", items=SHOES))
+    person.take(event(3, 300, "product_added", items=[Item("hat", price=10.0)]))
+    person.time(START + 2000 * MINUTE)
+    assert kinds(person) == ["dropped_off", "recovered"]
+    assert withheld(person) == [("cart_abandoned", "ordered")]
+
+
+@pytest.mark.parametrize("buyer", ["c:p", "a:v"])
+def test_an_order_of_either_past_withholds_what_only_a_merge_brings_out(buyer: str) -> None:
+    """Of two persons who are one, the one has bought and the other has not yet fallen away."""
+    customer, visitor = Person(), Person(name="a:v")
+    bought = event(2, 300, "order_completed", who=buyer, order_id="o1", items=SHOES)
+    filled = event(1, 0, "product_added", who="a:v" if buyer == "c:p" else "c:p", items=SHOES)
+    for person in (customer, visitor):
+        person.time(START)
+        person.take(bought if person.name == buyer else filled)
+    merged(visitor, customer, START)
+    customer.time(START + 1000 * MINUTE)
+    assert kinds(visitor) == kinds(customer) == []
+    assert withheld(customer) == [("cart_abandoned", "ordered")]

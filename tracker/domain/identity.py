@@ -111,7 +111,9 @@ UNSAID = (NEVER, "", False)
 
 
 def join_said(own: Said, other: Said) -> None:
-    """Sent drop-offs and published sessions move along, so that they are ended or corrected by the customer's id."""
+    """Sent drop-offs and published sessions move along, so that they are ended or corrected by the customer's id; the
+    orders of both withhold what only the two pasts together bring out."""
+    own.ordered = max(own.ordered, other.ordered)
     known = {dropoff.id for dropoff in own.dropoffs}
     own.dropoffs = sorted(
         own.dropoffs + [dropoff for dropoff in other.dropoffs if dropoff.id not in known],

@@ -117,6 +117,8 @@ def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
     message, said = fired.message, state.said
     if any(d.event_id == fired.event_id and d.rule == fired.rule for d in said.dropoffs):
         return
+    # Who has bought since is reminded of nothing. In sorted order the drop-off comes first, and the order ends it.
+    why = fired.why or ("ordered" if said.ordered >= message.detected_at else None)
     said.dropoffs.append(
         SaidDropOff(
             id=message.id,
@@ -133,11 +135,11 @@ def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
             value=message.cart.value if message.cart is not None else None,
             currency=message.cart.currency if message.cart is not None else None,
             added_at=fired.added_at,
-            ended="withheld" if fired.why else None,
+            ended="withheld" if why else None,
         )
     )
     del said.dropoffs[:-MAX_DROPOFFS]
-    out.append(Withheld(message.reason, fired.why) if fired.why else message)
+    out.append(Withheld(message.reason, why) if why else message)
 
 
 def _say_order(said: Said, ordered: Ordered, table: Table, out: list[Output]) -> None:
@@ -145,6 +147,7 @@ def _say_order(said: Said, ordered: Ordered, table: Table, out: list[Output]) ->
     known = mark in said.orders
     if not known:
         said.orders += mark
+    said.ordered = max(said.ordered, ordered.ts)
     end_dropoffs(said, ordered, table, out, cancels=not known)
 
 

@@ -190,6 +190,8 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     sessions: list[SaidSession] = []
     orders: bytes = b""
     """8 bytes per recent order whose effect on drop-offs was said."""
+    ordered: int = NEVER
+    """The time of the latest order whose effect on drop-offs was said."""
 
 
 class State(msgspec.Struct, array_like=True, gc=False):
