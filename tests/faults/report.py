@@ -22,6 +22,8 @@ ASKED = {
     "false drop-offs": "false drop-offs",
 }
 REPEATS = {"copies in the log", "dead letters repeated"}
+TOLERATED = ("recoveries that name an earlier drop-off", "drop-offs withheld because of an order")
+"""Differences from the oracle that come of the order in which raw partitions are read: counted, and no violation."""
 HEADINGS = ("fault", "times", "first progress: median", "worst", "all partitions: median", "worst", "not seen")
 """First progress is that of a partition that the fault touched."""
 
@@ -45,6 +47,11 @@ class Report:
     def clean(self) -> bool:
         """Whether the campaign found nothing wrong."""
         return self.verdict.clean and self.settled is not None
+
+    @property
+    def tolerated(self) -> int:
+        """How often the tracker rightly said something other than the oracle."""
+        return sum(self.verdict.counts[what] for what in TOLERATED)
 
     def as_json(self) -> str:
         """All of it."""
@@ -83,6 +90,7 @@ class Report:
             *(f"         {name}: {count:,}" for name, count in sorted(counts.items()) if name in REPEATS),
             *self._outputs(),
             f"people   {counts['people']:,}; by the oracle {oracle}; {counts['states']:,} states compared",
+            f"         other outcomes by the order of reading: {self.tolerated:,}",
             "verdict  " + ", ".join(f"{what} {self.verdict.violations[name]:,}" for what, name in ASKED.items()),
             f"written  at most {self.behind:.1f} s after it was due, {self.rewritten} attempts failed",
             f"workers  ended by themselves: {', '.join(self.by_themselves) or 'none'}",

@@ -20,3 +20,5 @@ async def test_whatever_breaks_every_input_is_accounted_for_and_every_output_com
     assert Counter(fault.kind for fault, _ in report.faults).keys() == KINDS.keys()
     assert report.verdict.counts["drop-offs by the oracle"] > 1000
     assert report.verdict.counts["dead letters"] > 0
+    assert report.tolerated <= 0.01 * report.verdict.counts["drop-offs by the oracle"]
+    assert f"order of reading: {report.tolerated:,}" in report.as_text()
