@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from operator import le
 from typing import Any
 
 import msgspec
@@ -294,6 +293,7 @@ class Judge:
         expected = fold(on_time, plan.last_mark)
         person = _retold(life.person, outputs, state, plan.last_mark)
         self._count(expected)
+        expected = self._overtaken(expected, on_time, person)
         checks: dict[str, tuple[object, object]] = {
             "orders": (expected.order_count, person.state.facts.order_count),
             "revenue": (expected.revenue, _nonzero(person.state.facts.revenue)),
@@ -306,21 +306,27 @@ class Judge:
         if life.kind is Kind.STEADY:
             checks |= {
                 "drop-offs": (drop_offs_of(expected), drop_offs_said(person)),
-                "recoveries": self._recoveries(expected, person),
+                # Of two orders that close together, the first to come in is the one that recovers.
+                "recoveries": (
+                    [at for at, _ in recoveries_of(expected)],
+                    sorted(at for at, _ in recoveries_said(person)),
+                ),
                 "corrections": (0, sum(said.kind == "cancelled" for said in person.said(DropOff))),
             }
         self._report(life, checks)
         self._find_false(life, events, person)
 
-    def _recoveries(self, expected: Fold, person: Person) -> tuple[list[int], list[int]]:
-        """Which drop-offs were recovered, by when they were armed: the oracle's and the tracker's. Where the orders'
-        partitions are read hours of event time before those of the clicks, an order is folded before the drop-off that
-        it should end is known, and ends the one before it; that is counted, and no difference."""
-        wanted, there = [at for at, _ in recoveries_of(expected)], [at for at, _ in recoveries_said(person)]
-        if wanted != there and len(wanted) == len(there) and all(map(le, there, wanted)):
-            self.verdict.counts["recoveries that name an earlier drop-off"] += 1
-            return wanted, wanted
-        return wanted, there
+    def _overtaken(self, expected: Fold, events: list[Event], person: Person) -> Fold:
+        """The oracle's fold without what the tracker withheld because a later order was folded before: of the truth
+        alone, which does not know what was read first, it cannot be said. There has to be such an order."""
+        withheld = {drop.event_id for drop in person.state.said.dropoffs if drop.ended == "withheld"}
+        overtaken = {
+            drop.armed_by
+            for drop in expected.drop_offs
+            if drop.armed_by in withheld and any(order.ts >= drop.detected_at for order in expected.orders)
+        }
+        self.verdict.counts["drop-offs withheld because of an order"] += len(overtaken)
+        return fold(events, self._plan.last_mark, overtaken=overtaken) if overtaken else expected
 
     def _compare_merged(self, life: Life, outputs: list[Output], state: bytes | None) -> None:
         plan = self._plan
@@ -330,6 +336,7 @@ class Judge:
         expected = fold(events, plan.last_mark)
         self._count(expected)
         person = _retold(life.person, outputs, state, plan.last_mark)
+        expected = self._overtaken(expected, events, person)
         dropped = [said for said in person.said(DropOff) if said.kind == "dropped_off"]
         moves = person.said(Transition)
         checks: dict[str, tuple[object, object]] = {
@@ -362,7 +369,8 @@ class Judge:
 
     def _find_false(self, life: Life, events: list[Event], person: Person) -> None:
         """A drop-off of somebody whose order came before it was detected. Where orders come late it may be said,
-        but must have ended: cancelled by the late order, unless a later one had come first and recovered it."""
+        but must have ended: cancelled by the late order, unless a later one had come first and recovered it. And one of
+        somebody who was known to have bought since."""
         said = person.said(DropOff)
         ended = {end.dropoff_id for end in said if end.kind != "dropped_off"} if life.kind is Kind.TARDY else set()
         orders = [event.ts for event in events if event.type == "order_completed"]
@@ -370,6 +378,12 @@ class Judge:
             stands = drop.kind == "dropped_off" and drop.id not in ended
             if stands and any(drop.armed_at < ts < drop.detected_at for ts in orders):
                 self.verdict.differs("false drop-offs", person=life.person, dropoff=drop.id)
+        bought: dict[str, int] = {}
+        for message in said:
+            if message.kind == "recovered" and message.last_event.type == "order_completed":
+                bought[message.person_id] = max(bought.get(message.person_id, NEVER), message.last_event.ts)
+            elif message.kind == "dropped_off" and bought.get(message.person_id, NEVER) >= message.detected_at:
+                self.verdict.differs("drop-offs after a known order", person=life.person, dropoff=message.id)
 
     # Redis
 
