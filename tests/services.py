@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
@@ -108,9 +108,9 @@ class Server(ABC):
 
 class KafkaServer(Server):
     """One real Kafka broker that is its own controller (KRaft). `options` are lines for its server.properties;
-    `quick` trades the JVM's best throughput for a quicker start: a benchmark sets it to False. `proxied` adds a
-    second listener, for clients that come through a proxy: (port to listen on, the proxy's port, which the broker
-    then tells them)."""
+    `quick` trades the JVM's best throughput for a quicker start: a benchmark sets it to False. Each of
+    `proxied` adds a listener, for clients that come through a proxy: (port to listen on, the proxy's port, which the
+    broker then tells them)."""
 
     name = "kafka"
 
@@ -120,7 +120,7 @@ class KafkaServer(Server):
         *,
         heap: str = "1g",
         quick: bool = True,
-        proxied: tuple[int, int] | None = None,
+        proxied: Sequence[tuple[int, int]] = (),
     ) -> None:
         if not list(KAFKA_LIB.glob("kafka_*.jar")):
             missing("Kafka", "`make test` fetches it into tests/kafka/lib")
@@ -141,15 +141,16 @@ class KafkaServer(Server):
         properties = self.folder / "server.properties"
         data = self.folder / "data"
         controller = free_port()
-        behind, shown = self._proxied or (0, 0)
-        second = (f",PROXIED://127.0.0.1:{behind}", f",PROXIED://127.0.0.1:{shown}") if behind else ("", "")
+        behind = "".join(f",PROXIED{place}://127.0.0.1:{own}" for place, (own, _) in enumerate(self._proxied))
+        shown = "".join(f",PROXIED{place}://127.0.0.1:{told}" for place, (_, told) in enumerate(self._proxied))
+        names = ("PLAINTEXT", "CONTROLLER", *(f"PROXIED{place}" for place in range(len(self._proxied))))
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{second[0]}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}{second[1]}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{behind}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}{shown}",
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in names),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(data),

@@ -21,12 +21,14 @@ from tests.faults.plan import Plan
 from tests.faults.proxy import Proxy
 from tests.faults.report import Report, report_of
 from tests.faults.verdict import Verdict
-from tests.faults.workers import COMMAND, Pool
+from tests.faults.workers import COMMAND, Lines, Pool
 from tests.services import KafkaServer, RedisServer
 from tracker.child import free_port
 from tracker.wire.topics import Topics
 
 NAMESPACE = "faults."
+SPARE = 2
+"""Workers that may run for a moment beside those that should."""
 LONG = 10.0
 """Minutes."""
 SETTLED_WITHIN = 300.0
@@ -48,17 +50,22 @@ async def campaign(
     """Run it. `folder` gets the workers' logs, the faults as they came, and what differed. `command` starts a worker:
     a test may have one that lacks a guard. `tamper` is called before the judge looks."""
     topics = Topics(NAMESPACE)
-    behind, to_kafka, to_store = free_port(), free_port(), free_port()
+    ports = [(free_port(), free_port()) for _ in range(workers + SPARE)]
     quick = plan.minutes < LONG  # a long campaign earns what the JVM takes to get fast
-    with KafkaServer(proxied=(behind, to_kafka), quick=quick) as kafka, RedisServer(aof=True) as store:
-        env = environment(plan, NAMESPACE, f"127.0.0.1:{to_kafka}", f"redis://127.0.0.1:{to_store}/0")
-        make_topics({**env, "TRACKER_BROKERS": kafka.bootstrap})
-        pool = Pool(env, folder, command)
+    with KafkaServer(proxied=ports, quick=quick) as kafka, RedisServer(aof=True) as store:
+        env = environment(plan, NAMESPACE, kafka.bootstrap, store.url)
+        make_topics(env)
         generator = Generator(plan, kafka.bootstrap, NAMESPACE)
         monitor = Monitor(kafka.bootstrap, topics, plan.partitions)
         verdict = Verdict()
-        async with Proxy(to_kafka, behind) as kafka_proxy, Proxy(to_store, store.port) as store_proxy:
-            nemesis = Nemesis(Random(f"{plan.seed}/nemesis"), pool, kafka, store, kafka_proxy, store_proxy, generator)
+        async with contextlib.AsyncExitStack() as stack:
+            open_ = stack.enter_async_context
+            lines = [
+                Lines(await open_(Proxy(shown, behind)), await open_(Proxy(free_port(), store.port)))
+                for behind, shown in ports
+            ]
+            pool = Pool(env, folder, lines, command)
+            nemesis = Nemesis(Random(f"{plan.seed}/nemesis"), pool, kafka, store, generator)
             try:
                 settled = await _run(plan, workers, kinds, nemesis, monitor, say)
                 await pool.stop_all()

@@ -3,7 +3,8 @@
 Each kind of fault is a method of `Nemesis` with its name; it returns when the disturbance is over, though not what
 follows from it. Kinds come from a bag that is shuffled and emptied again and again, so all come equally often, with
 random pauses between them: sometimes none, so that a fault meets the recovery from the last one. Now and then two come
-together, of workers, Kafka or Redis and of another of these.
+together, of workers, Kafka or Redis and of another of these. What is done to the network is done to one worker's or to
+all workers', as often.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import redis
 
@@ -23,6 +25,8 @@ from tests.faults.monitor import Fault
 from tests.faults.proxy import Proxy
 from tests.faults.workers import Pool, Worker
 from tests.services import KafkaServer, RedisServer
+
+Server = Literal["kafka", "redis"]
 
 SESSION_TIMEOUT = 10.0
 """Seconds after which the group takes a silent worker's partitions away (`tracker/broker/kafka.py`)."""
@@ -38,14 +42,12 @@ SNAPSHOT_AGE = 30.0
 
 @dataclass
 class Nemesis:
-    """`kafka` and `store` are the servers, the proxies what the workers reach them through."""
+    """`kafka` and `store` are the servers, which the workers of `pool` reach through lines of their own."""
 
     random: Random
     pool: Pool
     kafka: KafkaServer
     store: RedisServer
-    to_kafka: Proxy
-    to_store: Proxy
     generator: Generator
     faults: list[Fault] = field(default_factory=list)
     _snapshot: Path | None = None
@@ -88,8 +90,9 @@ class Nemesis:
 
     def heal(self) -> None:
         """Undo what a fault that was broken off may have left."""
-        self.to_kafka.heal()
-        self.to_store.heal()
+        for lines in self.pool.lines:
+            lines.kafka.heal()
+            lines.redis.heal()
         for worker in self.pool.running:
             if worker.frozen:
                 worker.send(signal.SIGCONT)
@@ -164,7 +167,8 @@ class Nemesis:
         await asyncio.to_thread(self.store.start)
 
     async def redis_kill9(self, fault: Fault) -> None:
-        """kill -9 of Redis, which had been told to sync each write."""
+        """kill -9 of Redis, with `appendfsync always` only, which it is set to for this: it comes back with every
+        commit that it acknowledged. What is lost under `everysec` is `redis_rollback`."""
         self._configure("appendfsync", "always")
         await self._wait(0.5, 1.5)
         fault.began = time.monotonic()
@@ -201,36 +205,36 @@ class Nemesis:
     # Network
 
     async def kafka_cut(self, fault: Fault) -> None:
-        """Workers cannot reach the broker."""
-        await self._cut(self.to_kafka, fault)
+        """A worker, or all, cannot reach the broker."""
+        await self._cut("kafka", fault)
 
     async def redis_cut(self, fault: Fault) -> None:
-        """Workers cannot reach Redis."""
-        await self._cut(self.to_store, fault)
+        """A worker, or all, cannot reach Redis."""
+        await self._cut("redis", fault)
 
     async def kafka_reset(self, fault: Fault) -> None:
         """Connections to the broker are reset, some at a time."""
-        await self._reset(self.to_kafka, fault)
+        await self._reset("kafka", fault)
 
     async def redis_reset(self, fault: Fault) -> None:
         """Connections to Redis are reset, some at a time."""
-        await self._reset(self.to_store, fault)
+        await self._reset("redis", fault)
 
     async def kafka_delay(self, fault: Fault) -> None:
         """The network to the broker is slow."""
-        await self._slow(self.to_kafka, fault)
+        await self._slow("kafka", fault)
 
     async def redis_delay(self, fault: Fault) -> None:
         """The network to Redis is slow."""
-        await self._slow(self.to_store, fault)
+        await self._slow("redis", fault)
 
     async def kafka_stall(self, fault: Fault) -> None:
         """The network to the broker holds everything back for a while."""
-        await self._hold(self.to_kafka, fault)
+        await self._hold("kafka", fault)
 
     async def redis_stall(self, fault: Fault) -> None:
         """The network to Redis holds everything back for a while."""
-        await self._hold(self.to_store, fault)
+        await self._hold("redis", fault)
 
     # Input
 
@@ -246,31 +250,50 @@ class Nemesis:
         fault.touched = self.pool.owned(worker)
         return worker
 
-    async def _cut(self, proxy: Proxy, fault: Fault) -> None:
-        proxy.refusing = True
-        proxy.cut()
-        _took_effect(fault)
-        await self._wait(2, 7)
-        proxy.heal()
+    def _network(self, server: Server, fault: Fault) -> list[Proxy]:
+        """What one worker or all reach a server through."""
+        if self.random.random() < 0.5:
+            worker = self._pick(fault)
+            assert worker.lines is not None
+            fault.detail = f"{worker.name} "
+            return [getattr(worker.lines, server)]
+        fault.detail = "all "
+        return [getattr(lines, server) for lines in self.pool.lines]
 
-    async def _reset(self, proxy: Proxy, fault: Fault) -> None:
+    async def _cut(self, server: Server, fault: Fault) -> None:
+        proxies = self._network(server, fault)
+        for proxy in proxies:
+            proxy.refusing = True
+            proxy.cut()
+        _took_effect(fault, fault.detail)
+        await self._wait(2, 7)
+        _heal(proxies)
+
+    async def _reset(self, server: Server, fault: Fault) -> None:
+        proxies = self._network(server, fault)
         cut = 0
         for _ in range(self.random.randint(2, 5)):
-            cut += proxy.reset(self.random.uniform(0.3, 1.0), self.random)
+            share = self.random.uniform(0.3, 1.0)
+            cut += sum(proxy.reset(share, self.random) for proxy in proxies)
             await self._wait(0.2, 1)
-        _took_effect(fault, f"{cut} connections")
+        _took_effect(fault, f"{fault.detail}{cut} connections")
 
-    async def _slow(self, proxy: Proxy, fault: Fault) -> None:
-        proxy.delay = self.random.uniform(0.05, 0.4)
-        _took_effect(fault, f"{proxy.delay * 1000:.0f} ms each way")
+    async def _slow(self, server: Server, fault: Fault) -> None:
+        proxies = self._network(server, fault)
+        delay = self.random.uniform(0.05, 0.4)
+        for proxy in proxies:
+            proxy.delay = delay
+        _took_effect(fault, f"{fault.detail}{delay * 1000:.0f} ms each way")
         await self._wait(4, 8)
-        proxy.heal()
+        _heal(proxies)
 
-    async def _hold(self, proxy: Proxy, fault: Fault) -> None:
-        proxy.stall(True)
-        _took_effect(fault)
+    async def _hold(self, server: Server, fault: Fault) -> None:
+        proxies = self._network(server, fault)
+        for proxy in proxies:
+            proxy.stall(True)
+        _took_effect(fault, fault.detail)
         await self._wait(3, 12)
-        proxy.heal()
+        _heal(proxies)
 
     async def _wait(self, least: float, most: float) -> None:
         await asyncio.sleep(self.random.uniform(least, most))
@@ -288,6 +311,11 @@ def _concerns(kind: str) -> str:
     """What a kind of fault is done to; two of the same would get in each other's way."""
     what = kind.partition("_")[0]
     return {"broker": "kafka", "kafka": "kafka", "redis": "redis", "poison": "input"}.get(what, "workers")
+
+
+def _heal(proxies: Sequence[Proxy]) -> None:
+    for proxy in proxies:
+        proxy.heal()
 
 
 def _took_effect(fault: Fault, detail: str = "") -> None:

@@ -12,8 +12,9 @@ from tests.faults.lives import DISORDER, LATENESS, Kind
 from tests.faults.monitor import Fault, Monitor
 from tests.faults.plan import Plan, Timeline, mark_after
 from tests.faults.poison import KEY, poison
+from tests.faults.proxy import Proxy
 from tests.faults.verdict import Verdict, compare_sequences
-from tests.faults.workers import Pool
+from tests.faults.workers import Lines, Pool
 from tests.properties.log import LogRecord
 from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
@@ -112,7 +113,7 @@ def test_first_progress_is_that_of_the_partitions_that_the_fault_touched() -> No
 
 
 def test_a_partition_belongs_to_the_worker_that_took_it_up_last(tmp_path: Path) -> None:
-    pool = Pool({}, tmp_path, ["true"])
+    pool = Pool({}, tmp_path, [Lines(Proxy(0, 0), Proxy(0, 0)) for _ in range(2)], ["true"])
     first, second = pool.add(), pool.add()
     line = "2026-01-01 00:00:0%d,000 INFO tracker.stream.processor: %s: faults.journey.events/%d from offset 7\n"
     first.log.write_text(line % (1, "track", 0) + line % (1, "track", 1) + line % (4, "track", 2))

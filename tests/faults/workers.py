@@ -1,4 +1,7 @@
-"""The workers under test: `tracker worker` as child processes, started again when they end as a supervisor would."""
+"""The workers under test: `tracker worker` as child processes, started again when they end as a supervisor would.
+
+Each reaches broker and store through proxies of its own, so that one can be cut off while the others go on.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
+from tests.faults.proxy import Proxy
 from tracker.child import die_with_parent
 
 COMMAND = [sys.executable, "-m", "tracker", "worker"]
@@ -25,17 +30,35 @@ TAKEN_UP = re.compile(r"^(\S+ \S+) .*: track: .*/(\d+) from offset", re.MULTILIN
 """When, and which partition."""
 
 
+class Lines(NamedTuple):
+    """What one worker at a time reaches broker and store through."""
+
+    kafka: Proxy
+    redis: Proxy
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the worker has to be told."""
+        return {
+            "TRACKER_BROKERS": f"127.0.0.1:{self.kafka.port}",
+            "TRACKER_REDIS_URL": f"redis://127.0.0.1:{self.redis.port}/0",
+        }
+
+
 class Worker:
     """One process, with a log of its own."""
 
-    def __init__(self, number: int, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, number: int, command: Sequence[str], env: Mapping[str, str], folder: Path, lines: Lines | None = None
+    ) -> None:
         self.name = f"worker-{number}"
+        self.lines = lines
         self.log = folder / f"{self.name}.log"
         self.frozen = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                env=dict(env),
+                env={**env, **({} if lines is None else lines.env)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -69,10 +92,14 @@ class Worker:
 
 
 class Pool:
-    """The workers that should be running; who ends without being told to is counted and started again."""
+    """The workers that should be running; who ends without being told to is counted and started again. There have to
+    be `lines` for all that run at the same time, those that are about to end included."""
 
-    def __init__(self, env: Mapping[str, str], folder: Path, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, env: Mapping[str, str], folder: Path, lines: Sequence[Lines], command: Sequence[str] = COMMAND
+    ) -> None:
         self.running: list[Worker] = []
+        self.lines = lines
         self.by_themselves: list[str] = []
         """Workers that ended though nobody told them to, with their exit codes."""
         self.slow: list[str] = []
@@ -80,12 +107,14 @@ class Pool:
         self._command = command
         self._env = env
         self._folder = folder
-        self._started = 0
+        self._started: list[Worker] = []
 
     def add(self) -> Worker:
         """Start one more."""
-        self._started += 1
-        worker = Worker(self._started, self._command, self._env, self._folder)
+        taken = [id(worker.lines) for worker in self._started if worker.code is None]
+        free = next(lines for lines in self.lines if id(lines) not in taken)
+        worker = Worker(len(self._started) + 1, self._command, self._env, self._folder, free)
+        self._started.append(worker)
         self.running.append(worker)
         return worker
 
