@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from loadtests.workload import Sent, fill_log
+from tests.faults.reader import read_partition
 from tests.services import KafkaServer, RedisServer
 from tracker.broker.kafka import connected
 from tracker.broker.offsets import Offsets
@@ -204,24 +204,14 @@ async def wait_for_commits(
 
 async def count_outputs(where: Servers, topics: Topics) -> int:
     """Committed records of the output topics."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=where.brokers,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=4 * 1024 * 1024,
+    return sum(
+        [
+            len(records)
+            for topic in topics.outputs
+            for partition in range(PARTITIONS)
+            async for records, _ in read_partition(where.brokers, topic, partition)
+        ]
     )
-    await consumer.start()
-    try:
-        parts = [TopicPartition(topic, partition) for topic in topics.outputs for partition in range(PARTITIONS)]
-        consumer.assign(parts)
-        await consumer.seek_to_beginning(*parts)
-        ends = await consumer.end_offsets(parts)
-        total = 0
-        while any([await consumer.position(part) < ends[part] for part in parts]):
-            total += sum(map(len, (await consumer.getmany(timeout_ms=200)).values()))
-        return total
-    finally:
-        await consumer.stop()
 
 
 def cpu_of(pid: int) -> float:

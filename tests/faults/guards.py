@@ -25,6 +25,7 @@ from tests.faults.plan import Plan, Timeline, mark_after
 from tests.faults.verdict import Verdict
 from tests.faults.workers import TERM_WITHIN, Worker
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.wire.position import Position, decode_position
 from tracker.wire.topics import Topics
 
@@ -132,10 +133,11 @@ class Bench:
 
     async def until(self, met: Callable[[], object], what: str, seconds: float = WITHIN) -> None:
         """Wait until something is so."""
-        begun = time.monotonic()
-        while not met():
-            assert time.monotonic() - begun < seconds, f"not so in {seconds:.0f} s: {what}\n{self._logs()}"
-            await asyncio.sleep(0.05)
+        try:
+            await until(met, what, seconds)
+        except AssertionError as late:
+            late.add_note(self._logs())
+            raise
 
     async def ingested(self, *raw_topics: str) -> None:
         """Wait until all that was written to these raw topics is in the log."""

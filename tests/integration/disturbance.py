@@ -8,11 +8,10 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,14 +210,6 @@ def flush(server: RedisServer) -> None:
     """Lose everything that Redis holds."""
     with server.client() as store:
         store.flushall()
-
-
-async def until(met: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait until something is so."""
-    begun = time.monotonic()
-    while not met():
-        assert time.monotonic() - begun < seconds, f"not so in {seconds:.0f} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 def gauge(port: int, sample: str) -> float | None:

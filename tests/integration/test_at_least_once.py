@@ -12,19 +12,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.integration.disturbance import (
-    SMALL_BATCHES,
-    TOPICS,
-    Workload,
-    identity,
-    kill,
-    outcome,
-    reached,
-    replaying,
-    until,
-)
+from tests.integration.disturbance import SMALL_BATCHES, TOPICS, Workload, identity, kill, outcome, reached, replaying
 from tests.integration.pipeline import PARTITIONS, Broker, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.broker.embedded import embedded_broker
 from tracker.stream.recording import read_recording
 

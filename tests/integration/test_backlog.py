@@ -25,9 +25,10 @@ from tests.integration.backlog import (
     wall,
     write,
 )
-from tests.integration.disturbance import OTHERS, kill, reached, until
+from tests.integration.disturbance import OTHERS, kill, reached
 from tests.integration.pipeline import Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 
 MOMENTS = 2.0
 WALL = {"TRACKER_CLOCK": "wall"}

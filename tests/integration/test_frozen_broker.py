@@ -14,18 +14,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.integration.disturbance import (
-    SMALL_BATCHES,
-    Workload,
-    assert_undisturbed,
-    gauge,
-    outcome,
-    reached,
-    send_all,
-    until,
-)
+from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_undisturbed, gauge, outcome, reached, send_all
 from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.broker.kafka import make_consumer, partitions_of
 from tracker.child import free_port
 from tracker.errors import Unavailable

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from tests.integration.disturbance import until
 from tests.integration.pipeline import PARTITIONS, Pipeline, write_events
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.domain.events import Event, Item
 from tracker.wire.control import Config, source_name
 

@@ -23,10 +23,10 @@ from tests.integration.disturbance import (
     reached,
     replaying,
     send_all,
-    until,
 )
 from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.child import free_port
 
 AWAY = 2.0

@@ -10,9 +10,10 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_undisturbed, gauge, outcome, replaying, until
+from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_undisturbed, gauge, outcome, replaying
 from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.child import free_port
 
 

@@ -20,9 +20,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.client import CoordinationType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from tests.integration.disturbance import Outcome, answer, flush, identity, outcome, until
+from tests.integration.disturbance import Outcome, answer, flush, identity, outcome
 from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.broker.kafka import connected
 from tracker.broker.offsets import Offsets, members
 from tracker.child import free_port

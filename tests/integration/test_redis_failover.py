@@ -11,19 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.disturbance import (
-    SMALL_BATCHES,
-    Replay,
-    Workload,
-    assert_undisturbed,
-    gauge,
-    outcome,
-    replaying,
-    until,
-)
+from tests.integration.disturbance import SMALL_BATCHES, Replay, Workload, assert_undisturbed, gauge, outcome, replaying
 from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.redis_servers import SentinelRedis, wait
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.child import free_port
 
 AWAY = 3.0

@@ -14,18 +14,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.integration.disturbance import (
-    SMALL_BATCHES,
-    Replay,
-    Workload,
-    assert_undisturbed,
-    gauge,
-    outcome,
-    replaying,
-    until,
-)
+from tests.integration.disturbance import SMALL_BATCHES, Replay, Workload, assert_undisturbed, gauge, outcome, replaying
 from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer
+from tests.waiting import until
 from tracker.child import free_port
 
 AWAY = 3.0

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 
+from tests.waiting import until
 from tracker.errors import Irreconcilable, Unavailable
 from tracker.health import Health
 from tracker.metrics import Metrics
@@ -128,12 +129,6 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.revoke([ONE, TWO])
 
 
-async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not met():  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.001)
-
-
 @asynccontextmanager
 async def budget(monkeypatch: pytest.MonkeyPatch, seconds: float) -> AsyncIterator[None]:
     with monkeypatch.context() as patch:
@@ -156,7 +151,7 @@ async def test_a_batch_under_way_is_finished_before_the_partition_goes(bench: Be
     stage.on_handle = works
     await bench.assign(ONE)
     bench.consumer.records[ONE] = [1]
-    await until(lambda: "handle" in stage.told)
+    await until(lambda: "handle" in stage.told, "a batch is handled", pause=0.001)
     await bench.revoke([ONE])
     assert done.is_set()
     assert stage.told == ["assign", "handle", "leave", "release"]
@@ -168,7 +163,7 @@ async def test_a_batch_that_takes_longer_than_the_budget_is_dropped(
     bench.stages[ONE].on_handle = forever
     await bench.assign(ONE, TWO)
     bench.consumer.records[ONE] = [1]
-    await until(lambda: "handle" in bench.stages[ONE].told and TWO in bench.processor.owned)
+    await until(lambda: "handle" in bench.stages[ONE].told and TWO in bench.processor.owned, "both run", pause=0.001)
     async with budget(monkeypatch, 0.1):
         assert 0.1 <= await bench.revoke([ONE, TWO]) < 1
     assert bench.stages[ONE].told[-1] == bench.stages[TWO].told[-1] == "release"
@@ -183,7 +178,7 @@ async def test_what_is_paused_goes_at_once(bench: Bench, monkeypatch: pytest.Mon
 
     bench.stages[ONE].on_assign = away
     await bench.assign(ONE)
-    await until(lambda: bench.stages[ONE].told.count("release") >= 3)
+    await until(lambda: bench.stages[ONE].told.count("release") >= 3, "it was released", pause=0.001)
     assert await bench.revoke([ONE]) < 0.5
 
 
@@ -197,7 +192,7 @@ async def test_a_partition_that_stops_leaves_the_others_running_and_the_worker_n
     await bench.assign(ONE, TWO)
     assert not any(bench.health.ready().values())
     bench.consumer.records[ONE] = [1]
-    await until(lambda: bench.health.ready()["track has no stopped partition"])
+    await until(lambda: bench.health.ready()["track has no stopped partition"], "it runs again", pause=0.001)
     assert set(bench.processor.owned) == {TWO}
     assert ONE in bench.consumer.paused
     await bench.look(3 * PATIENCE)  # it waits for an operator: no hang
@@ -225,7 +220,8 @@ async def test_what_hangs_in_taking_over_or_in_a_batch_ends_the_worker(
         stage.on_handle = forever
         bench.consumer.records[ONE] = [1]
     await bench.assign(ONE)
-    await until(lambda: stage.told[-1:] == ["assign" if where == "taking over" else "handle"])
+    told = ["assign" if where == "taking over" else "handle"]
+    await until(lambda: stage.told[-1:] == told, where, pause=0.001)
     await bench.look(LONG_PATIENCE)
     stage.steps += 1  # something got done after all
     await bench.look(LONG_PATIENCE + 1)
