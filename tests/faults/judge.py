@@ -29,7 +29,7 @@ from tests.faults.plan import Plan
 from tests.faults.poison import KEY
 from tests.faults.reader import read_all, read_partition
 from tests.faults.refold import Refold, digest
-from tests.faults.verdict import Verdict, compare_sequences
+from tests.faults.verdict import WITHHELD, Verdict, compare_sequences
 from tests.oracle.naive import Fold, fold
 from tests.properties.runner import (
     Person,
@@ -325,7 +325,7 @@ class Judge:
             for drop in expected.drop_offs
             if drop.armed_by in withheld and any(order.ts >= drop.detected_at for order in expected.orders)
         }
-        self.verdict.counts["drop-offs withheld because of an order"] += len(overtaken)
+        self.verdict.counts[WITHHELD] += len(overtaken)
         return fold(events, self._plan.last_mark, overtaken=overtaken) if overtaken else expected
 
     def _compare_merged(self, life: Life, outputs: list[Output], state: bytes | None) -> None:

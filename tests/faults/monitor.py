@@ -30,6 +30,13 @@ class Fault:
     ended: float = 0.0
     detail: str = ""
     touched: Sequence[int] = ()
+    one: bool = False
+    """Whether it was done to the network of one worker only."""
+
+    @property
+    def name(self) -> str:
+        """What it is reported as."""
+        return f"{self.kind} of one worker" if self.one else self.kind
 
 
 @dataclass

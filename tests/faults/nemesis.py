@@ -255,6 +255,7 @@ class Nemesis:
         if self.random.random() < 0.5:
             worker = self._pick(fault)
             assert worker.lines is not None
+            fault.one = True
             fault.detail = f"{worker.name} "
             return [getattr(worker.lines, server)]
         fault.detail = "all "

@@ -12,7 +12,7 @@ from typing import Any
 from tests.faults.generator import Generator
 from tests.faults.monitor import Fault, Monitor, Recovery
 from tests.faults.plan import Plan
-from tests.faults.verdict import Verdict
+from tests.faults.verdict import WITHHELD, Verdict
 from tests.faults.workers import Pool
 
 ASKED = {
@@ -22,8 +22,6 @@ ASKED = {
     "false drop-offs": "false drop-offs",
 }
 REPEATS = {"copies in the log", "dead letters repeated"}
-TOLERATED = ("recoveries that name an earlier drop-off", "drop-offs withheld because of an order")
-"""Differences from the oracle that come of the order in which raw partitions are read: counted, and no violation."""
 HEADINGS = ("fault", "times", "first progress: median", "worst", "all partitions: median", "worst", "not seen")
 """First progress is that of a partition that the fault touched."""
 
@@ -47,11 +45,6 @@ class Report:
     def clean(self) -> bool:
         """Whether the campaign found nothing wrong."""
         return self.verdict.clean and self.settled is not None
-
-    @property
-    def tolerated(self) -> int:
-        """How often the tracker rightly said something other than the oracle."""
-        return sum(self.verdict.counts[what] for what in TOLERATED)
 
     def as_json(self) -> str:
         """All of it."""
@@ -90,7 +83,7 @@ class Report:
             *(f"         {name}: {count:,}" for name, count in sorted(counts.items()) if name in REPEATS),
             *self._outputs(),
             f"people   {counts['people']:,}; by the oracle {oracle}; {counts['states']:,} states compared",
-            f"         other outcomes by the order of reading: {self.tolerated:,}",
+            f"         {WITHHELD}: {counts[WITHHELD]:,}",
             "verdict  " + ", ".join(f"{what} {self.verdict.violations[name]:,}" for what, name in ASKED.items()),
             f"written  at most {self.behind:.1f} s after it was due, {self.rewritten} attempts failed",
             f"workers  ended by themselves: {', '.join(self.by_themselves) or 'none'}",
@@ -115,7 +108,7 @@ class Report:
     def _by_kind(self) -> dict[str, dict[str, Any]]:
         kinds: defaultdict[str, list[Recovery]] = defaultdict(list)
         for fault, recovery in self.faults:
-            kinds[fault.kind].append(recovery)
+            kinds[fault.name].append(recovery)
         found = {}
         for kind, recoveries in sorted(kinds.items()):
             first = [one.first for one in recoveries if one.first is not None]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+WITHHELD = "drop-offs withheld because of an order"
+"""The count of a difference from the oracle that comes of the order in which raw partitions are read: no violation."""
 SHOWN = 50
 """Differences kept of each kind; the rest is only counted."""
 
