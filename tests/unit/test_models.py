@@ -86,6 +86,7 @@ def test_the_text_for_the_log_gives_the_same_model_back(name: str) -> None:
         ("stage: purchase", "stage: after", "phases:", "allowed: any number of before, one purchase"),
         ("stage: purchase", "stage: during", "stage: during", "is 'during'; allowed: after, before, purchase"),
         ("[order_delivered,", "[any,", "[any,", "'any', which is allowed only in the entries of phases up to"),
+        ("[order_delivered,", "[first_identified,", "[first_identified,", "which is allowed only in a rule's `when`"),
         ("[order_delivered,", "[Order,", "[Order,", "is 'Order'; allowed: small letters, digits and _"),
         ("significance: 2", "significance: 2\n    wait: 5h", "wait: 5h", "rules[2].wait is there twice"),
         ("significance: 2", "significance: high", "significance: high", "is 'high'; allowed: a whole number"),

@@ -19,6 +19,8 @@ from tracker.errors import ModelError
 from tracker.journeys.reader import Key, Reader, nearest
 
 CONVERTING = ("order_completed", "trial_started", "subscription_started", "contract_signed")
+FIRST_IDENTIFIED = "first_identified"
+"""In a rule's `when`: the first event that names the customer."""
 SHORTEST_WAIT, LONGEST_WAIT = 5 * MINUTE, 182 * DAY
 MOST_PHASES = 60
 
@@ -133,7 +135,7 @@ class _Check:
                 self.reader.fail((*key, "enter"), " is empty; allowed: at least one entry with events")
             for j, entry in enumerate(phase.enter):
                 also = () if phase.stage == "after" else (ANY,)
-                self.types((*key, "enter", j, "events"), entry.events, also=also)
+                self.types((*key, "enter", j, "events"), entry.events, also=also, empty=entry.after is not None)
             self.types((*key, "back_on"), phase.back_on, empty=True)
             if phase.back_on and phase.stage == "after":
                 self.reader.fail((*key, "back_on"), ": nothing leads back once the purchase is made")
@@ -143,9 +145,11 @@ class _Check:
             key: Key = ("rules", i)
             self.text((*key, "id"), rule.id, r"[a-z][a-z0-9_]{0,63}", "small letters, digits and _")
             self.unique((*key, "id"), rule.id, [other.id for other in self.model.rules[:i]])
-            self.types((*key, "when"), rule.when, also=(CART_CHANGED,))
-            if not SHORTEST_WAIT <= rule.wait <= LONGEST_WAIT:
-                self.reader.fail((*key, "wait"), f" is {format_duration(rule.wait)!r}; allowed: 5m to 182d")
+            self.types((*key, "when"), rule.when, also=(CART_CHANGED, FIRST_IDENTIFIED))
+            least = 0 if rule.at or rule.yearly else SHORTEST_WAIT  # the moment itself may be named
+            if not least <= rule.wait <= LONGEST_WAIT:
+                allowed = f"{format_duration(least)} to {format_duration(LONGEST_WAIT)}"
+                self.reader.fail((*key, "wait"), f" is {format_duration(rule.wait)!r}; allowed: {allowed}")
             if not 1 <= rule.significance <= 100:
                 self.reader.fail((*key, "significance"), f" is {rule.significance}; allowed: 1 to 100")
 
@@ -164,7 +168,7 @@ class _Check:
             self.unique((*key, i), name, types[:i])
             if only and name not in only:
                 self.reader.fail((*key, i), f" is {name!r}; allowed: {', '.join(only)}")
-            if name in (ANY, CART_CHANGED) and name not in also:
+            if name in (ANY, CART_CHANGED, FIRST_IDENTIFIED) and name not in also:
                 places = "the entries of phases up to the purchase" if name == ANY else "a rule's `when`"
                 self.reader.fail((*key, i), f" is {name!r}, which is allowed only in {places}")
             self.text((*key, i), name, r"[a-z][a-z0-9_]{0,127}", "small letters, digits and _")
