@@ -51,6 +51,24 @@ main(prog_name="tracker")
 """,
 ]
 
+
+def paged(records: int) -> list[str]:
+    """The tracker where a raw partition is read so few records at a time that a backlog takes it seconds: the first
+    that it says of time comes before the last that it reads."""
+    return [
+        sys.executable,
+        "-c",
+        f"""
+from tracker.stream import ingest
+
+assert ingest.BATCH_RECORDS > {records}
+ingest.BATCH_RECORDS = {records}
+from tracker.cli import main
+main(prog_name="tracker")
+""",
+    ]
+
+
 Said = Counter[tuple[str, str, int, int]]
 """How often: (person, kind, armed at, detected at); times in ms."""
 
@@ -149,6 +167,13 @@ def spared(raws: Sequence[Raw], known: Sequence[Raw], watermark: int) -> int:
     """How many drop-offs, said by `watermark` where only what is `known` counts, are wrong in view of all of it."""
     wrong = due(known, watermark) - due(raws, watermark)
     return sum(count for (_, kind, *_), count in wrong.items() if kind == "dropped_off")
+
+
+def withheld(raws: Iterable[Raw], expected: Said, found: Said) -> Said:
+    """What is expected and was not found, of those who ordered at or after their drop-off was detected: where an order
+    is read before the clicks, the drop-off is withheld, and recovered no more."""
+    orders = {f"c:{raw.event.customer_id}": raw.event.ts for raw in raws if raw.event.type == "order_completed"}
+    return Counter({one: n for one, n in (expected - found).items() if orders.get(one[0], one[3] - 1) >= one[3]})
 
 
 async def said(pipeline: Pipeline) -> Said:
