@@ -11,6 +11,7 @@ from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import FoldSettings, Model
 from tracker.domain.table import compile_table
 from tracker.domain.texts import Feeling, Kpi, Text
+from tracker.journeys.draw import diagram, text
 from tracker.journeys.loader import load
 
 COMPLETE = ("kundereise-5", "kundereise-7")
@@ -113,3 +114,16 @@ def test_seven_phases_send_at_the_right_time() -> None:
     assert {"order_on_its_way", "delivery_delayed", "order_arrived"} <= {r.id for r in rules.values() if r.service}
     assert rules["birthday"].yearly == "birthday"
     assert (rules["trial_ending"].at, rules["trial_lapsed"].at) == ("trial_ends_at", "trial_ends_at")
+
+
+def test_the_drawing_tells_triggers_from_drop_offs_and_when_they_are_due() -> None:
+    drawn = diagram(load("kundereise-7", pytest.fail))
+    assert [sentence.split(":")[0] for sentence in drawn.drop_offs][-1] == "checkout_abandoned"
+    for sentence in (
+        "wishlist_reminder: 3d after wishlist_added",
+        "trial_ending: 3d before the trial_ends_at of trial_started",
+        "trial_lapsed: 1d after the trial_ends_at of trial_started",
+    ):
+        assert sentence in drawn.triggers
+    assert "birthday: every year at 9:00 on the birthday of" in text(drawn)
+    assert drawn.boxes[5].enter[-1] == "7d after order_delivered"

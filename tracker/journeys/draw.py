@@ -7,7 +7,7 @@ from html import escape
 from textwrap import wrap
 from typing import NamedTuple
 
-from tracker.domain.model import FoldSettings, Model
+from tracker.domain.model import FoldSettings, Model, Rule
 from tracker.domain.table import CART_CHANGED, CART_EMPTIED, Table, compile_table
 from tracker.durations import format_duration
 
@@ -23,12 +23,13 @@ class Box(NamedTuple):
 
 
 class Diagram(NamedTuple):
-    """A model ready to draw. `conversion` types complete the purchase phase; `rules` are one sentence each."""
+    """A model ready to draw. `conversion` types complete the purchase phase; rules are one sentence each."""
 
     title: str
     boxes: list[Box]
     conversion: list[str]
-    rules: list[str]
+    drop_offs: list[str]
+    triggers: list[str]
     ends: list[str]
 
 
@@ -41,23 +42,35 @@ def diagram(model: Model) -> Diagram:
         if table.back_on_emptied >> index & 1:
             back.append(CART_EMPTIED)
         boxes.append(Box(phase.name, phase.gloss, phase.stage, _entries(table, index), back))
-    rules = []
+    sentences: dict[str, list[str]] = {"drop_off": [], "trigger": []}
     for index, rule in enumerate(model.rules):
         armed_by = [name for name, by_type in table.types.items() if index in by_type.arms]
         if index in table.cart_rules:
             armed_by.append(CART_CHANGED)
         cart = "" if rule.cart == "any" else f" while the cart is {rule.cart}"
-        rules.append(f"{rule.id}: {format_duration(rule.wait)} after {', '.join(armed_by)}{cart}")
+        sentences[rule.emit].append(f"{rule.id}: {_due(rule)} {', '.join(armed_by)}{cart}")
     return Diagram(
         title=f"{model.name} ({model.id}, version {model.version})",
         boxes=boxes,
         conversion=[name for name, rule in table.types.items() if rule.converts],
-        rules=rules,
+        drop_offs=sentences["drop_off"],
+        triggers=sentences["trigger"],
         ends=[
             f"left after {format_duration(model.journey_timeout)} without activity, before the purchase",
             f"next journey by {', '.join(n for n, r in table.types.items() if r.reopens)}, or an addition to the cart",
         ],
     )
+
+
+def _due(rule: Rule) -> str:
+    """When a rule fires, up to the types that arm it."""
+    if rule.yearly:
+        return f"every year at {rule.hour}:00 on the {rule.yearly} of"
+    if rule.at is None:
+        return f"{format_duration(rule.wait)} after"
+    shift = rule.wait - rule.before
+    moment = f"{format_duration(abs(shift))} {'after' if shift > 0 else 'before'}" if shift else "at"
+    return f"{moment} the {rule.at} of"
 
 
 def _entries(table: Table, index: int) -> list[str]:
@@ -74,6 +87,9 @@ def _entries(table: Table, index: int) -> list[str]:
             found.append(f"order number {orders} or later")
         else:
             found += [f"{name} (from order {orders} on)" for name in names]
+    for entry in table.model.phases[index].enter:
+        if entry.after is not None:
+            found.append(f"{format_duration(entry.after.wait)} after {entry.after.event}")
     return [*found, "any other activity"] if table.other.before == index else found
 
 
@@ -88,10 +104,21 @@ def text(drawn: Diagram, width: int = 100) -> str:
         lines += [f"│ {f'{box.name} · {box.gloss}':<{inner - 1}}│{back}", f"└{'─' * inner}┘"]
         if box.stage == "purchase":
             lines.append(f"    │ converted by {', '.join(drawn.conversion)}")
-    lines += ["", "Drop-offs (one at a time, the more significant first):"]
-    for sentence in (*drawn.rules, "", *drawn.ends):
-        lines += wrap(sentence, width - 2, subsequent_indent="    ", break_on_hyphens=False) or [""]
+    for heading, sentences in _sections(drawn):
+        lines += ["", f"{heading}:"]
+        for sentence in sentences:
+            lines += wrap(sentence, width - 2, subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def _sections(drawn: Diagram) -> list[tuple[str, list[str]]]:
+    """What stands below the phases, with headings; sections without a sentence are left out."""
+    sections = [
+        ("Drop-offs (one at a time, the more significant first)", drawn.drop_offs),
+        ("Triggers", drawn.triggers),
+        ("Ends", drawn.ends),
+    ]
+    return [section for section in sections if section[1]]
 
 
 LEFT, TOP, BOX_WIDTH, BOX_HEIGHT, LINE = 40, 56, 220, 52, 18
@@ -114,7 +141,7 @@ def svg(drawn: Diagram) -> str:
         parts += _words([box.name], LEFT + 14, y + 22, "name")
         parts += _words([box.gloss], LEFT + 14, y + 41, "gloss")
         if box.back:
-            parts.append(f'<path class="way" d="M{LEFT} {y + 26}h-20V{before + 26}h18" marker-end="url(#tip)"/>')
+            parts.append(f'<path class="way" d="M{LEFT} {y + 14}h-20V{before + 38}h18" marker-end="url(#tip)"/>')
             words = wrap(f"back on {', '.join(box.back)}", WORDS - 16, break_on_hyphens=False)
             parts += _words(words, LEFT + BOX_WIDTH + 14, y + 30, "type")
         before = y
@@ -126,10 +153,14 @@ def svg(drawn: Diagram) -> str:
             parts.append(f'<path class="way" d="M{centre} {y}V{y + extra}"/>')
             y += extra
     y += 36
-    for sentence in ("Drop-offs", *drawn.rules, "Ends", *drawn.ends):
-        lines = wrap(sentence, WORDS + 26, break_on_hyphens=False)
-        parts += _words(lines, LEFT, y, "name" if sentence in ("Drop-offs", "Ends") else "type")
-        y += len(lines) * LINE + 2
+    for heading, sentences in _sections(drawn):
+        parts += _words([heading], LEFT, y, "name")
+        y += LINE + 2
+        for sentence in sentences:
+            lines = wrap(sentence, WORDS + 26, break_on_hyphens=False)
+            parts += _words(lines, LEFT, y, "type")
+            y += len(lines) * LINE + 2
+        y += LINE
     return _DOCUMENT.format(height=y + 12, title=escape(drawn.title), body="\n".join(parts))
 
 
