@@ -14,7 +14,7 @@ from tracker.domain.texts import Feeling, Kpi, Text
 from tracker.journeys.draw import diagram, text
 from tracker.journeys.loader import load
 
-COMPLETE = ("kundereise-5", "kundereise-7")
+COMPLETE = ("kundereise-5", "kundereise-7", "kundresa-5", "kunderejse-6")
 SHARES = {"conversion", "reach", "drop_off", "recovery", "return_rate"}
 
 
@@ -127,3 +127,77 @@ def test_the_drawing_tells_triggers_from_drop_offs_and_when_they_are_due() -> No
         assert sentence in drawn.triggers
     assert "birthday: every year at 9:00 on the birthday of" in text(drawn)
     assert drawn.boxes[5].enter[-1] == "7d after order_delivered"
+
+
+def test_the_swedish_model_sells_through_people_and_guides_new_customers_by_a_sequence() -> None:
+    model = load("kundresa-5", pytest.fail)
+    table = compile_table(model, FoldSettings())
+    ids = [phase.id for phase in model.phases]
+    assert ids == ["insikt", "utforskning", "beslut", "implementering", "lojalitet"]
+    assert model.review == 28 * 86_400_000
+    for name in ("demo_booked", "quote_requested", "quote_sent", "checkout_started"):
+        assert ids[table.rule_of(name).before] == ids[table.purchase] == "beslut"
+    for name in ("calculator_used", "webinar_attended"):
+        assert ids[table.rule_of(name).before] == "utforskning"
+    channels = [goal.channel for goal in model.channels]
+    met = {touchpoint.channel for phase in model.phases for touchpoint in phase.touchpoints}
+    assert len(channels) == len(set(channels))
+    assert set(channels) == met, "each channel has one goal and one measure"
+    sequence = [rule for rule in model.rules if rule.id.startswith("onboarding")]
+    assert [(rule.id, rule.emit, rule.wait) for rule in sequence] == [
+        ("onboarding_welcome", "trigger", 5 * 60_000),
+        ("onboarding_first_step", "trigger", 2 * 86_400_000),
+        ("onboarding_stalled", "trigger", 5 * 86_400_000),
+        ("onboarding_check", "trigger", 14 * 86_400_000),
+    ]
+    rules = {rule.id: rule for rule in model.rules}
+    assert (rules["renewal_reminder"].at, rules["renewal_reminder"].before) == ("renews_at", 30 * 86_400_000)
+
+
+def test_the_danish_model_retargets_in_every_phase_with_rising_significance() -> None:
+    model = load("kunderejse-6", pytest.fail)
+    ids = [phase.id for phase in model.phases]
+    assert ids == ["opmaerksomhed", "interesse", "begaer", "evaluering", "konvertering", "fastholdelse"]
+    dropoffs = [rule for rule in model.rules if rule.emit == "drop_off"]
+    assert [(rule.id, rule.significance) for rule in dropoffs] == [
+        ("interest_abandoned", 1),
+        ("desire_abandoned", 2),
+        ("evaluation_abandoned", 3),
+        ("cart_abandoned", 4),
+        ("checkout_abandoned", 5),
+    ]
+    incentive = next(rule for rule in model.rules if rule.id == "conversion_incentive")
+    assert (incentive.emit, incentive.cart) == ("trigger", "filled")
+
+
+def test_desire_differs_from_interest_by_how_much_is_looked_at() -> None:
+    interest, desire = load("kunderejse-6", pytest.fail).phases[1:3]
+    (plain,) = (entry for entry in interest.enter if "product_viewed" in entry.events)
+    (often,) = (entry for entry in desire.enter if "product_viewed" in entry.events)
+    assert plain.where is None
+    assert often.where is not None
+    counts = [one.count for one in often.where.any if one.count]
+    assert [(count.at_least, count.during, count.within) for count in counts] == [
+        (3, "session", None),
+        (5, None, 7 * 86_400_000),
+    ]
+
+
+def test_channels_of_the_danish_phases_are_those_that_reach_people_there() -> None:
+    assert {phase.id: set(phase.channels) for phase in load("kunderejse-6", pytest.fail).phases} == {
+        "opmaerksomhed": {"display", "social", "pr", "affiliate", "sponsoring"},
+        "interesse": {
+            "organic_search",
+            "paid_search",
+            "social",
+            "newsletter",
+            "auto_reply",
+            "content",
+            "display",
+            "retargeting",
+        },
+        "begaer": {"organic_search", "paid_search", "retargeting", "email", "social"},
+        "evaluering": {"social", "influencer"},
+        "konvertering": {"email", "direct"},
+        "fastholdelse": {"phone", "chat", "email", "newsletter", "social", "retargeting"},
+    }
