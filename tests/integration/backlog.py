@@ -50,19 +50,24 @@ from tracker.cli import main
 main(prog_name="tracker")
 """,
 ]
+FETCH = 4096
+"""Bytes of a raw partition that `paged` fetches at once: a record batch at the least."""
 
 
 def paged(records: int) -> list[str]:
-    """The tracker where a raw partition is read so few records at a time that a backlog takes it seconds: the first
-    that it says of time comes before the last that it reads."""
+    """The tracker where a raw partition is fetched and read so few records at a time that a backlog takes it seconds:
+    the first that it says of time comes before the last that it reads."""
     return [
         sys.executable,
         "-c",
         f"""
+import functools
 from tracker.stream import ingest
+from tracker.wiring import parts
 
 assert ingest.BATCH_RECORDS > {records}
 ingest.BATCH_RECORDS = {records}
+parts.make_consumer = functools.partial(parts.make_consumer, max_partition_fetch_bytes={FETCH})
 from tracker.cli import main
 main(prog_name="tracker")
 """,
