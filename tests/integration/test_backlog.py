@@ -131,7 +131,7 @@ async def test_only_ingest_was_away_for_three_hours_while_track_ran(
             everything = [*before, *backlog]
             await heard(pipeline, everything, first)
             assert reached(pipeline, redis_server) == held, "time stands while ingest is away"
-            with pipeline.worker("--only", "ingest", command=paged(PAGE)):
+            with pipeline.worker("--only", "ingest", command=paged(1)):
                 await caught_up(pipeline, redis_server, away + AWAY)
     await assert_said(pipeline, everything, away)
 
