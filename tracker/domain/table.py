@@ -112,7 +112,7 @@ def compile_table(model: Model, settings: FoldSettings) -> Table:
         purchase=purchase,
         phase_ids=[phase.id for phase in model.phases],
         back_on_emptied=sum(1 << i for i, p in enumerate(model.phases) if CART_EMPTIED in p.back_on),
-        cart_rules=tuple(i for i, rule in enumerate(model.rules) if CART_CHANGED in rule.when),
+        cart_rules=tuple(i for i, r in enumerate(model.rules) if CART_CHANGED in r.when and r.emit == "drop_off"),
     )
 
 
@@ -142,7 +142,7 @@ def _type_rule(model: Model, name: str) -> TypeRule:
         conditional=tuple(sorted(conditional, reverse=True)),
         after=tuple(sorted(after, reverse=True)),
         back_from=sum(1 << i for i, p in enumerate(model.phases) if name in p.back_on and name != CART_EMPTIED),
-        arms=tuple(i for i, r in enumerate(model.rules) if name in r.when),
+        arms=tuple(i for i, r in enumerate(model.rules) if name in r.when and r.emit == "drop_off"),
         reopens=name in model.reopen,
     )
     rule.plain = not (

@@ -23,9 +23,11 @@ Report = Callable[[Sent], None]
 
 
 def longest_wait(settings: Settings) -> int:
-    """After how many ms without another event every drop-off and session of a recording is out."""
+    """After how many ms without another event every drop-off and session of a recording is out. Triggers may wait for
+    months, and a replay does not, unless it is told until when."""
     models = load_all(settings.model, settings.state_ttl)
-    return max(rule.wait for model in models for rule in model.rules) + settings.session_gap
+    waits = (rule.wait for model in models for rule in model.rules if rule.emit == "drop_off")
+    return max(waits, default=0) + settings.session_gap
 
 
 class Progress:
