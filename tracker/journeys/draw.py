@@ -47,6 +47,8 @@ def diagram(model: Model) -> Diagram:
         armed_by = [name for name, by_type in table.types.items() if index in by_type.arms]
         if index in table.cart_rules:
             armed_by.append(CART_CHANGED)
+        if rule.emit == "trigger":  # the table knows what arms drop-offs
+            armed_by = list(rule.when)
         cart = "" if rule.cart == "any" else f" while the cart is {rule.cart}"
         sentences[rule.emit].append(f"{rule.id}: {_due(rule)} {', '.join(armed_by)}{cart}")
     return Diagram(
