@@ -14,7 +14,7 @@ from tracker.domain.texts import Feeling, Kpi, Text
 from tracker.journeys.draw import diagram, text
 from tracker.journeys.loader import load
 
-COMPLETE = ("kundereise-5", "kundereise-7", "kundresa-5", "kunderejse-6")
+COMPLETE = ("kundereise-5", "kundereise-7", "kundresa-5", "kunderejse-6", "klage")
 SHARES = {"conversion", "reach", "drop_off", "recovery", "return_rate"}
 
 
@@ -201,3 +201,24 @@ def test_channels_of_the_danish_phases_are_those_that_reach_people_there() -> No
         "konvertering": {"email", "direct"},
         "fastholdelse": {"phone", "chat", "email", "newsletter", "social", "retargeting"},
     }
+
+
+def test_a_complaint_is_a_part_whose_success_is_that_the_customer_comes_back() -> None:
+    model = load("klage", pytest.fail)
+    assert model.part
+    assert model.conversion == ("support_resolved",)
+    assert [(phase.id, phase.stage, phase.success) for phase in model.phases] == [
+        ("klage", "before", ("losning",)),
+        ("svar", "before", ("losning",)),
+        ("losning", "purchase", ("tilbake",)),
+        ("tilbake", "after", ()),
+    ]
+    complaint = ("complaint_made", "support_requested", "return_requested")
+    assert [entry.events for entry in model.phases[0].enter] == [complaint]
+    for phase in model.phases[1:3]:
+        assert [entry.where and entry.where.met for entry in phase.enter] == [complaint], (
+            "no contact but a complainer's"
+        )
+    recovery = next(rule for rule in model.rules if rule.id == "service_recovery")
+    assert (recovery.emit, recovery.wait, recovery.service) == ("trigger", 86_400_000, True)
+    assert "support_resolved" in recovery.unless

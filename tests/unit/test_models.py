@@ -120,6 +120,14 @@ def test_a_type_outside_the_table_is_allowed_but_warned_about() -> None:
     ]
 
 
+def test_any_type_converts_a_part_of_the_journey_but_only_orders_the_whole() -> None:
+    yaml = changed("conversion: [", "conversion: [support_resolved, ")
+    with pytest.raises(ModelError, match=r"conversion\[1\] is 'support_resolved'; allowed: order_completed"):
+        parse(yaml, "shop.yaml")
+    part = parse(yaml.replace("version: 1", "version: 1\npart: true", 1), "shop.yaml")
+    assert part.conversion[0] == "support_resolved"
+
+
 def test_words_that_yaml_takes_for_something_else_stay_what_they_look_like() -> None:
     yaml = changed("language: nb", "language: no").replace(
         "phases:", "quiet_hours: {start: 22:00, end: 8:00}\nphases:", 1

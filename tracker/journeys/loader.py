@@ -104,7 +104,7 @@ class _Check:
             self.reader.fail(("version",), f" is {model.version}; allowed: 1 or more")
         self.zone(("zone",), model.zone)
         self.phases()
-        self.types(("conversion",), model.conversion, only=CONVERTING)
+        self.types(("conversion",), model.conversion, only=() if model.part else CONVERTING)
         self.types(("reopen",), model.reopen, empty=True)
         self.rules()
         for name in ("journey_timeout", "cart_ttl", "recovery_window"):
