@@ -1,8 +1,8 @@
 """Whether a worker lives and whether it is ready, with the meanings that Kubernetes gives to these words.
 
 - **live** (`/livez`): fails where only a new start helps: the watchdog of a stage has not had its round for a minute,
-  so the process is stuck, or found a hang and cannot even end. A broker or store that is away is no reason to start
-  anew.
+  so the process is stuck, or found a hang and cannot even end; or a stage has not begun five minutes after the process
+  did. A broker or store that is away is no reason to start anew (a process that starts without them ends).
 - **ready** (`/readyz`): broker and store have been opened, every stage has joined its group, and no partition has
   stopped. A partition that is paused while a dependency is away goes on by itself: the worker stays ready.
 
@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 
 STALE = 60.0
 """Seconds without a round of a watchdog after which a worker counts as stuck."""
+SLOWEST_START = 300.0
+"""The same before the first round: connecting and joining have time-outs of their own, and end the process."""
 
 Checks = Mapping[str, str | None]
 """What was checked, with what is wrong, None where all is well."""
@@ -26,6 +28,7 @@ class Health:
 
     def __init__(self, stages: Collection[str] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._started = clock()
         self._opened = False
         self._joined = dict.fromkeys(stages, False)
         self._stopped = dict.fromkeys(stages, 0)
@@ -49,11 +52,14 @@ class Health:
 
     def live(self) -> Checks:
         """What only a new start mends."""
-        now = self._clock()
-        return {
-            f"{stage} moves": None if now - at < STALE else f"no sign of life for {now - at:.0f} s"
-            for stage, at in list(self._rounds.items())
-        }
+        return {f"{stage} moves": self._stuck(stage) for stage in self._joined}
+
+    def _stuck(self, stage: str) -> str | None:
+        at = self._rounds.get(stage)
+        silent = self._clock() - (self._started if at is None else at)
+        if silent < (SLOWEST_START if at is None else STALE):
+            return None
+        return f"not begun in {silent:.0f} s" if at is None else f"no sign of life for {silent:.0f} s"
 
     def ready(self) -> Checks:
         """What keeps this worker from doing its share."""

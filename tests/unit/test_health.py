@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tracker.child import free_port
-from tracker.health import STALE, Health
+from tracker.health import SLOWEST_START, STALE, Health
 from tracker.metrics import Metrics, serve
 
 
@@ -57,7 +57,6 @@ def test_a_stopped_partition_needs_an_operator_and_no_new_start(health: Health) 
 
 
 def test_a_stage_without_a_sign_of_life_for_a_minute_needs_a_new_start(health: Health, clock: Clock) -> None:
-    assert not wrong(health.live()), "what has not begun cannot be stuck"
     health.alive("ingest")
     health.alive("track")
     clock.now += STALE - 1
@@ -65,6 +64,16 @@ def test_a_stage_without_a_sign_of_life_for_a_minute_needs_a_new_start(health: H
     assert not wrong(health.live())
     clock.now += 1
     assert wrong(health.live()) == {"track moves": "no sign of life for 60 s"}
+    health.alive("track")
+    assert not wrong(health.live())
+
+
+def test_a_stage_that_does_not_begin_needs_a_new_start(health: Health, clock: Clock) -> None:
+    clock.now += SLOWEST_START - 1
+    health.alive("ingest")
+    assert not wrong(health.live()), "a slow start is no hang"
+    clock.now += 1
+    assert wrong(health.live()) == {"track moves": "not begun in 300 s"}
     health.alive("track")
     assert not wrong(health.live())
 
@@ -86,7 +95,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def test_both_are_served_beside_the_metrics(health: Health, clock: Clock, url: str) -> None:
-    assert get(f"{url}/livez") == (200, "ok\n")
+    assert get(f"{url}/livez") == (200, "[+] ingest moves: ok\n[+] track moves: ok\n")
     status, text = get(f"{url}/readyz")
     assert status == 503
     assert text.startswith("[-] broker and store opened: not yet\n[-] ingest joined its group: not now\n[+] ingest has")

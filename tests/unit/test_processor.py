@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -168,6 +169,37 @@ async def test_a_batch_that_takes_longer_than_the_budget_is_dropped(
         assert 0.1 <= await bench.revoke([ONE, TWO]) < 1
     assert bench.stages[ONE].told[-1] == bench.stages[TWO].told[-1] == "release"
     assert not bench.processor.owned
+
+
+async def test_a_task_that_outlives_its_time_is_not_revived_and_its_successor_waits_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, let_go = bench.stages[ONE], asyncio.Event()
+
+    async def stubborn() -> None:
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+
+    stage.on_handle = stubborn
+    await bench.assign(ONE)
+    bench.consumer.records[ONE] = [1]
+    await until(lambda: "handle" in stage.told, "a batch is handled", pause=0.001)
+    async with budget(monkeypatch, 0.01):
+        await bench.revoke([ONE])
+    late = bench.stages[ONE]
+    bench.stages[ONE] = Stage()
+    await bench.assign(ONE)
+    bench.consumer.records[ONE] = [2]
+    await asyncio.sleep(0.02)
+    assert not bench.stages[ONE].told, "its predecessor is still at work"
+    with pytest.raises(Unavailable, match="a batch of log/0 got no further"):
+        await bench.look(LONG_PATIENCE + 2)
+    let_go.set()
+    await until(lambda: "handle" in bench.stages[ONE].told, "the successor takes over", pause=0.001)
+    assert late.told == ["assign", "handle", "leave", "release"]
+    assert set(bench.processor.owned) == {ONE}
+    assert ONE not in bench.consumer.paused
 
 
 async def test_what_is_paused_goes_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from tracker.domain.events import Event, Item
 from tracker.errors import Fenced, Unavailable
 from tracker.stream import track
 from tracker.stream.fit import TRUNCATED_HEADER, size
+from tracker.stream.reconcile import SETTLED, Contradiction
 from tracker.wire.control import Merge, control_headers, encode_control
 from tracker.wire.position import Position
 
@@ -253,3 +254,30 @@ async def test_deadlines_of_one_record_are_cut_anywhere_and_an_owner_may_die_bet
 
 def _said(bench: Bench) -> list[tuple[str, bytes | None]]:
     return [(record.topic, record.value) for record in bench.publisher.records]
+
+
+async def test_an_outage_does_not_count_as_time_in_which_the_log_ended_too_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("the store is away")
+
+    clock = [1000.0]
+    monkeypatch.setattr(track.time, "monotonic", lambda: clock[0])
+    bench = Bench()
+    owner = bench.partition()
+    await owner.assign()
+    await owner.handle([of_event(0, added("1"))], 1)
+    bench.end = 0
+    with pytest.raises(Unavailable, match="before what is known"):
+        await owner.assign()
+    clock[0] += 60.0
+    with monkeypatch.context() as outage:
+        outage.setattr(bench.store, "take", away)
+        with pytest.raises(Unavailable, match="away"):
+            await owner.assign()
+    with pytest.raises(Unavailable, match="before what is known"):
+        await owner.assign()
+    clock[0] += SETTLED + 1
+    with pytest.raises(Contradiction):
+        await owner.assign()

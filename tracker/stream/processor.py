@@ -98,7 +98,10 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._metrics = metrics
         self._batch = batch
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
-        self._leaving: set[TopicPartition] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Tasks whose partition was taken away, until they end."""
+        self._late: dict[TopicPartition, asyncio.Task[None]] = {}
+        """Of these, those that outlived their time: the partition's next task waits for them."""
         self._states: dict[TopicPartition, str] = {}
         self._rounds: defaultdict[TopicPartition, int] = defaultdict(int)
         self._noted: dict[TopicPartition, float] = {}
@@ -168,8 +171,8 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         if self._stopping:
             return  # a rebalance that was under way; the next owner is a rebalance away
         for partition in assigned:
-            self._leaving.discard(partition)
-            self._tasks[partition] = asyncio.create_task(self._run(partition), name=f"{self._stage} {partition}")
+            name = f"{self._stage} {partition}"
+            self._tasks[partition] = asyncio.create_task(self._run(partition), name=name)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Finish what is under way before another worker begins."""
@@ -181,11 +184,13 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._health.joined(self._stage, joined)
 
     async def _release(self, partitions: Collection[TopicPartition]) -> None:
-        tasks = [task for partition in partitions if (task := self._tasks.pop(partition, None)) is not None]
-        self._leaving.update(partitions)
+        going = {partition: self._tasks.pop(partition) for partition in partitions if partition in self._tasks}
+        tasks = list(going.values())
         if not tasks:
             return
         for task in tasks:
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
             if task in self._waiting:
                 task.cancel()  # there is nothing to finish
         for partition in partitions:
@@ -197,6 +202,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=RELEASE_BUDGET)
+            self._late |= {partition: task for partition, task in going.items() if task in late and not task.done()}
         for partition in partitions:
             for known in (self._states, self._rounds, self._noted):
                 known.pop(partition, None)
@@ -204,11 +210,15 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         self._report()
 
     async def _run(self, partition: TopicPartition) -> None:
+        predecessor = self._late.get(partition)
+        if predecessor is not None:  # what it still holds of this partition is its own; the watchdog ends a long wait
+            await self._wait(asyncio.wait({predecessor}))
+            self._late.pop(partition, None)
         handler = self._make(partition)
         attempt = 0
         offset = refused = -1
         try:
-            while partition not in self._leaving:
+            while not self._left():
                 try:
                     self._working[partition] = ("taking over", attempt, handler)
                     offset = await handler.assign()
@@ -242,6 +252,10 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
             self.owned.pop(partition, None)
             await handler.release()
 
+    def _left(self) -> bool:
+        """Whether the partition of this task was taken away."""
+        return asyncio.current_task() in self._leaving
+
     async def _wait(self, waiting: Awaitable[T]) -> T:
         """Wait for what leaves nothing to finish, so that `_release` may break it off."""
         task = asyncio.current_task()
@@ -254,7 +268,7 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def _read(self, partition: TopicPartition, handler: PartitionStage) -> None:
         consumer = self._consumer
-        while partition not in self._leaving:
+        while not self._left():
             try:
                 # aiokafka's poll may wait for the next assignment, and the rebalance for the poll.
                 polled = await self._wait(consumer.getmany(partition, timeout_ms=POLL_MS, max_records=self._batch))
@@ -288,6 +302,8 @@ class PartitionProcessor(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     def _pause(self, partition: TopicPartition, state: str) -> None:
         self.owned.pop(partition, None)
+        if self._left():
+            return  # whether the partition is read from, and how it is, is its next task's to say
         if partition in self._consumer.assignment():
             self._consumer.pause(partition)
         self._note(partition, state)

@@ -16,6 +16,11 @@ Stop = Literal["both_lost", "published_lost", "log_deleted", "folded_lost", "fol
 """What contradicts: the store and the broker lost their positions; the broker alone; the log was deleted before it
 was folded; the store lost what the log no longer has; the log ends before what is folded; before what is published."""
 
+PAST_END: frozenset[Stop] = frozenset({"folded_past_end", "published_past_end"})
+SETTLED = 10.0
+"""Seconds for which the log must end before what is known of it until that is believed: a broker may have yet to catch
+up after a restart."""
+
 Accepted = Literal["loss", "repeats"]
 """What the operator would rather have where nobody knows what was published: outputs that are missing, or outputs
 that come a second time with the same ids."""
@@ -52,6 +57,7 @@ class Contradiction(Irreconcilable):
             f"{what}. Ways out: {ways}; or end the workers and look at `tracker recover`, which goes on with {offered}"
         )
         self.stop = stop
+        self.may_pass = stop in PAST_END
         self.accepts = accepts
 
 

@@ -26,7 +26,7 @@ from tracker.stream.fit import shorten, size
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, DeadRecord, PartitionFold
 from tracker.stream.ports import Commit, Headers, OutRecord, Publisher, Record, Store
-from tracker.stream.reconcile import Contradiction, Known, reconcile
+from tracker.stream.reconcile import SETTLED, Contradiction, Known, reconcile
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.encode import OutputEncoder
@@ -51,9 +51,6 @@ group that is not heard of for 10 s loses its partitions, and whoever takes them
 FIRST_RECORDS = 1000
 FIRST_DEADLINES = 500
 """What the first commit of an owner covers, before it is known how long that takes here and now."""
-
-SETTLED = 10.0
-"""Seconds for which the log must end before what is known of it until that is believed."""
 
 IDLE_COMMIT = 1.0
 """Seconds after which a position without outputs is committed to the broker too."""
@@ -112,7 +109,7 @@ class TrackPartition:
         self._letters_from = 0
         """The offset from which records that cannot be folded have no dead letter yet."""
         self._short_since: float | None = None
-        """Since when the log ends before what is known of it."""
+        """Since when every attempt has seen the log end before what is known of it."""
         self._records = min(context.limits.records, FIRST_RECORDS)
         self._deadlines = min(context.limits.deadlines, FIRST_DEADLINES)
         self._leaving = False
@@ -130,6 +127,7 @@ class TrackPartition:
         context, partition = self._context, self.partition
         self._fold = None
         self._tally.clear()  # a batch that failed was not counted
+        short_since, self._short_since = self._short_since, None  # kept only by an attempt that sees the end again
         self._token = token_hex(16)
         await context.store.take(partition, self._token)
         self.steps += 1
@@ -142,7 +140,7 @@ class TrackPartition:
         first = row is None and committed in {None, Position(start)}
         known = Known(self._stored, committed, start, end, first and await context.has_outputs(partition))
         self.steps += 1
-        suppress_until = self._reconcile(known)
+        suppress_until = self._reconcile(known, short_since)
         self._letters_from = suppress_until.offset if suppress_until is not None else 0
         resume = self._stored or Position(start)
         self._told, self._told_at = committed, time.perf_counter()
@@ -185,20 +183,19 @@ class TrackPartition:
         await context.append([OutRecord(context.topics.events, self.partition, None, value, headers, now())])
         self._said = context.config
 
-    def _reconcile(self, known: Known) -> Position | None:
+    def _reconcile(self, known: Known, short_since: float | None) -> Position | None:
         """See `reconcile`. A log that ends too early may be a broker's that has yet to catch up after a restart."""
         where = f"partition {self.partition} of {self._context.topics.events}"
         try:
             suppress_until = reconcile(known, where)
         except Contradiction as error:
-            if not error.stop.endswith("_past_end"):
+            if not error.may_pass:
                 raise
             moment = time.monotonic()
-            self._short_since = self._short_since or moment
+            self._short_since = moment if short_since is None else short_since
             if moment - self._short_since > SETTLED:
                 raise
             raise Unavailable(f"{where} ends at {known.end}, before what is known of it") from error
-        self._short_since = None
         if suppress_until is not None:
             log.warning(
                 "%s: Redis is at offset %d, behind the broker's %d: rebuilding from the log, nothing is published "

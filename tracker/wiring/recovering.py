@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer
@@ -11,7 +12,7 @@ from tracker.broker.offsets import Offsets, members
 from tracker.broker.publisher import make_publisher, position_of
 from tracker.errors import Irreconcilable, SettingError, Unavailable
 from tracker.settings import Settings
-from tracker.stream.reconcile import Accepted
+from tracker.stream.reconcile import PAST_END, SETTLED, Accepted
 from tracker.stream.recovery import Finding, Recovery, check_offered
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
@@ -91,7 +92,11 @@ async def recover(settings: Settings, accepted: Accepted | None, partitions: Seq
                 _Broker(topics, client, consumer, exactly_once=exactly_once),
                 lambda partition: make_publisher(brokers, topics, partition, exactly_once=exactly_once),
             )
-            found = [await recovery.look(partition) for partition in partitions or range(count)]
+            wanted = partitions or range(count)
+            found = [await recovery.look(partition) for partition in wanted]
+            if any(one.stop in PAST_END for one in found):  # as patient as a worker is
+                await asyncio.sleep(SETTLED)
+                found = [await recovery.look(partition) for partition in wanted]
             if accepted is None:
                 return found
             for one in found:
