@@ -284,6 +284,6 @@ async def test_a_worker_believes_a_log_that_ends_too_early_only_after_a_while(pl
     with place.pipeline.worker():
         await until(lambda: "before what is known of it" in place.pipeline.worker_log(), "it pauses first")
         assert "has stopped" not in place.pipeline.worker_log()
-        assert answer(port, "readyz") == 200
+        await until(lambda: answer(port, "readyz") == 200, "ingest has joined its group, too")
         await until(lambda: "has stopped; its events wait in the log" in place.pipeline.worker_log(), "it stops", 40)
         assert (answer(port, "livez"), answer(port, "readyz")) == (200, 503)
