@@ -14,7 +14,8 @@ HOT_PATH = (
     *(
         f"tracker/domain/{name}.py"
         for name in """
-        cart counters fold identity ids journeys latefacts orders rules said sessions step table
+        cart compiling counters fold identity ids journeys latefacts orders predicates remembered rules said segments
+        sessions step table
         """.split()
     ),
     "tracker/stream/partition.py",

@@ -97,7 +97,7 @@ def test_seven_phases_part_the_decision_from_the_transaction_and_the_delivery() 
         "product_used": "etter-kjopet",
         "product_shared": "lojalitet",
     }.items():
-        assert [ids[index] for index, _ in table.rule_of(name).after] == [phase]
+        assert [ids[way.phase] for way in table.rule_of(name).after] == [phase]
     after = [entry.after for entry in model.phases[5].enter if entry.after]
     assert [(entry.event, entry.wait) for entry in after] == [("order_delivered", 7 * 86_400_000)]
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tracker.domain.model import DAY, HOUR, FoldSettings, Model
-from tracker.domain.table import compile_table
+from tracker.domain.table import Way, compile_table
 from tracker.errors import ModelError
 from tracker.journeys.draw import diagram, svg, text
 from tracker.journeys.loader import builtin, from_text, load, load_all, parse, to_text
@@ -56,9 +56,9 @@ def test_the_engine_enters_each_phase_by_what_the_model_says(model: Model) -> No
     assert table.rule_of("ad_viewed").before == -1
     assert table.rule_of("size_guide_viewed").before == 1
     assert table.rule_of("product_added").before == 2
-    assert table.rule_of("order_delivered").after == ((3, 0),)
-    assert table.rule_of("order_completed").after == ((4, 2),)
-    assert table.rule_of("product_reviewed").after == ((4, 0),)
+    assert table.rule_of("order_delivered").after == (Way(3),)
+    assert table.rule_of("order_completed").after == (Way(4, orders=2),)
+    assert table.rule_of("product_reviewed").after == (Way(4),)
 
 
 @pytest.mark.parametrize("name", builtin())

@@ -11,8 +11,9 @@ Duration = Annotated[int, msgspec.Meta(extra={"unit": "ms"})]
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Events of these types, the present one included: `within` so many ms of now, or `during` the open session or the
-    present journey, or ever since the person is known."""
+    """Events of these types, the present one included: `within` so many ms of now (one just as long ago is out), or
+    `during` the open session (none is open: none) or the present journey, or ever since the person is known. Counting
+    begins when a model asks for it; events that came too late are not counted."""
 
     events: tuple[str, ...]
     at_least: int | None = None
@@ -29,7 +30,8 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Since(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The time passed (ms) since something of the person's past; no bound holds of what never happened."""
+    """The time passed (ms) since something of the person's past, both bounds included; no bound holds of what never
+    happened. Last activity and last order are those before the event at hand, a delivery may be that event itself."""
 
     what: Literal["first_seen", "last_active", "last_order", "delivery"]
     at_least: Duration | None = None
@@ -37,7 +39,8 @@ class Since(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Property(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A property of the event at hand: one of these texts, or a number between two bounds."""
+    """A property of the event at hand: one of these texts (true and false are texts), or a number between two bounds,
+    both included. It holds of no moment without an event: when a rule fires, or time alone acts."""
 
     name: str
     one_of: tuple[str, ...] = ()
@@ -46,7 +49,10 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that is given must hold. `all`, `any` and `not` nest; the lists of texts hold if one of them does."""
+    """Everything that is given must hold. `all`, `any` and `not` nest; the lists of texts hold if one of them does.
+
+    Where an entry asks, the journey is the one that the event would move; elsewhere the one before the purchase, else
+    the latest converted one."""
 
     all: tuple[Condition, ...] = ()
     any: tuple[Condition, ...] = ()
@@ -56,7 +62,9 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     since: Since | None = None
     property: Property | None = None
     segment: tuple[str, ...] = ()
+    """Named by events, or derived: by a segment of the model (in a segment's own condition, one that stands before)."""
     channel: tuple[str, ...] = ()
+    """Of the open session, else (also for `device`) of the present journey."""
     device: tuple[str, ...] = ()
     met: tuple[str, ...] = ()
     """Event types of which the present journey met at least one."""

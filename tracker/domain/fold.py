@@ -1,12 +1,13 @@
 """The fold: one event, or one deadline, changes a person's facts and reports what happened.
 
 Events come in (ts, event_id) order and every deadline before an event has fired: `step` sees to both. At equal
-times the session ends first, then drop-offs fire, then events are folded.
+times the session ends first, then drop-offs fire, then time alone leads journeys on or ends them, then events are
+folded.
 """
 
 from __future__ import annotations
 
-from tracker.domain import cart, journeys, orders, rules, sessions
+from tracker.domain import cart, journeys, orders, remembered, rules, sessions
 from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts
@@ -25,12 +26,17 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         _describe(facts, event)
     session = facts.session
     active = rule.active
+    last_active = facts.active_at
     new_order = False
-    if rule.converts:
-        new_order = not orders.known(facts, event)
-        if not new_order:
-            active = False
-            orders.complete(facts, event)
+    tally = None
+    if not rule.plain:
+        tally = rule.tally
+        if rule.converts:
+            new_order = not orders.known(facts, event)
+            if not new_order:
+                active = False
+                tally = None
+                orders.complete(facts, event)
     new_session = False
     if active:
         if session is None or ts - session.last >= table.gap or ts - session.start >= table.cap:
@@ -43,13 +49,15 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         if rule.page:
             session.pages += 1
         sessions.describe(session, event)
-        if ts >= facts.active_at:
+        if ts >= last_active:
             facts.active_at = ts
             facts.active_id = event.event_id
             facts.active_type = event.type
         session_id: str | None = session.id
     else:
         session_id = session.id if session is not None and ts - session.last < table.gap else None
+    if tally is not None:
+        remembered.note(facts, event, tally, last_active, session_id is not None)
 
     changed = added = emptied = False
     if rule.cart:
@@ -61,20 +69,22 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
             rules.disarm_cart(facts, table)
 
     journey = facts.journey
-    opens = journey is None and active and not new_order and journeys.opens(facts, rule, added)
-    if opens and journeys.target(facts, rule) >= 0:
-        journey = journeys.open_journey(facts, event, table)
+    if journey is None and active and not new_order and journeys.opens(facts, rule, added):
+        journey = journeys.try_to_open(facts, event, rule, table)
+    elif journey is not None:
+        journey.met |= rule.bit
+        if tally is not None and tally.journey:
+            remembered.note_on(journey, event)
     if journey is not None:
         if active:
             journey.last_active = ts
             if session is not None and (new_session or not journey.channels):
                 journeys.note_channel(journey, session.channel)
-        journey.met |= rule.bit
         if not new_order:
             current = journey.path[-1] if journey.path else -1
-            phase = rule.before if not rule.conditional else journeys.target(facts, rule)
+            phase = rule.before if not rule.conditional else journeys.target(facts, journey, event, rule)
             if phase > current and (active or current >= 0):
-                journeys.advance(facts, journey, phase, event, table, out, session_id)
+                journeys.advance(facts, journey, phase, ts, event, table, out, session_id)
             elif current >= 0 and (rule.back_from | (table.back_on_emptied if emptied else 0)) >> current & 1:
                 journeys.step_back(facts, journey, event, table, out, session_id)
     if not rule.plain:
@@ -94,20 +104,26 @@ def _apply_special(
     changed: bool,
 ) -> None:
     if new_order:
-        _complete_order(facts, event, table, out, session_id)
+        _complete_order(facts, event, rule, table, out, session_id)
+    elif rule.leads and facts.journey is not None:
+        journeys.lead(facts.journey, rule.leads, event.ts)
     if rule.refund:
         orders.refund(facts, event)
-    if rule.after and (new_order or not rule.converts):
-        journeys.follow(facts, event, rule, table, out, session_id)
+    if rule.follows and (new_order or not rule.converts):
+        journeys.follow(facts, event, rule, table, out, session_id, new_order)
+    if rule.disarms:
+        rules.take_back(facts, event, rule, table)
     if rule.arms or changed:
         if not rule.cart:
             cart.expire(facts, event.ts, table)
         rules.arm(facts, event, rule, table, changed)
 
 
-def _complete_order(facts: Facts, event: Event, table: Table, out: list[Happening], session_id: str | None) -> None:
+def _complete_order(
+    facts: Facts, event: Event, rule: TypeRule, table: Table, out: list[Happening], session_id: str | None
+) -> None:
     order = orders.count(facts, event, table, session_id, out)
-    journeys.convert(facts, order, event, table, out, session_id)
+    journeys.convert(facts, order, event, rule, table, out, session_id)
     facts.armed = None
     facts.dropped = []
     cart.expire(facts, event.ts, table)
@@ -159,6 +175,8 @@ def next_deadline(facts: Facts, table: Table) -> int:
         at = facts.journey.last_active + table.model.journey_timeout
         if at < due:
             due = at
+    if table.timed:
+        due = min(due, journeys.leads_at(facts))
     return due
 
 
@@ -174,7 +192,8 @@ def blocks_from(facts: Facts, table: Table, watermark: int) -> int:
 
 
 def fire_deadlines(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
-    """Do everything that is due at `at` (the next deadline): session end, then drop-offs, then leaving."""
+    """Do everything that is due at `at` (the next deadline): session end, then drop-offs, then what time
+    leads on, then leaving."""
     facts.fired = at
     session = facts.session
     if session is not None and session.last + table.gap <= at:
@@ -182,6 +201,8 @@ def fire_deadlines(facts: Facts, at: int, table: Table, out: list[Happening]) ->
     fires = rules.fires_at(facts, table)
     if fires is not None and fires <= at:
         rules.fire(facts, fires, table, out)
+    if table.timed:
+        journeys.lead_on(facts, at, table, out)
     journey = facts.journey
     if journey is not None and journey.last_active + table.model.journey_timeout <= at:
         journeys.leave(facts, at, table, out)

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from tracker.domain import journeys, sessions
+from tracker.domain import journeys, remembered, sessions
 from tracker.domain.events import Item
 from tracker.domain.orders import earn, give_back, take_early, take_value
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output
@@ -103,6 +103,7 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
         own.consent_analytics = None
     own.segments = own.segments or other.segments
     own.currency = own.currency or other.currency
+    remembered.join(own, other, table.memory)
     return own
 
 
@@ -137,7 +138,7 @@ def end_absorbed(state: State, mine: Past, theirs: Past, table: Table, out: list
             unmet |= mine.dropoffs
         if not unmet:
             continue
-        fields = about(facts, table)
+        fields = about(facts, None, order.ts, table)
         fields["last_event"] = LastEvent(facts.active_id, facts.active_type, facts.active_at)
         message = DropOff(
             id="", kind="recovered", reason="", armed_at=0, due_at=0, detected_at=0,
@@ -209,6 +210,7 @@ def _unite(first: Session, last: Session) -> Session:
         device=first.device or last.device,
         campaign=first.campaign or last.campaign,
         ordered=first.ordered or last.ordered,
+        counts=remembered.joined(first.counts, last.counts),
     )
 
 
@@ -232,6 +234,8 @@ def _join_journeys(own: Facts, other: Facts, table: Table, out: list[Happening])
         mine.opened_at = min(mine.opened_at, theirs.opened_at)
         mine.last_active = max(mine.last_active, theirs.last_active)
         mine.channels = _union(theirs.channels, mine.channels)
+        mine.counts = remembered.joined(mine.counts, theirs.counts)
+        mine.leads = _earliest(mine.leads, theirs.leads)
     _gain(own, mine, theirs, table, out)
 
 
@@ -248,6 +252,15 @@ def _gain(own: Facts, mine: Journey, theirs: Journey, table: Table, out: list[Ha
         mine.entries = [*mine.entries, (phase, at)]
         mine.path = sorted([*mine.path, phase])
         mine.moved_at = max(mine.moved_at, theirs.moved_at)
+    entered = dict(mine.entries)
+    mine.leads = [lead for lead in mine.leads if lead[1] > mine.path[-1] and lead[1] not in entered]
+
+
+def _earliest(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    dues: dict[int, int] = {}
+    for due, phase in (*one, *other):
+        dues[phase] = min(due, dues.get(phase, due))
+    return sorted((due, phase) for phase, due in dues.items())
 
 
 def _join_carts(own: Facts, other: Facts) -> None:

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from tracker.domain import remembered, segments
 from tracker.domain.events import EVENT_TYPES, Event
 from tracker.domain.ids import derive
 from tracker.domain.outputs import Direction, Happening, Transition
+from tracker.domain.predicates import Moment
 from tracker.domain.state import MAX_CHANNELS, MAX_CONVERTED, Facts, Journey, Order
-from tracker.domain.table import Table, TypeRule
+from tracker.domain.table import Table, TypeRule, Way
+from tracker.domain.units import FAR
 
 
-def open_journey(facts: Facts, event: Event, table: Table) -> Journey:
+def try_to_open(facts: Facts, event: Event, rule: TypeRule, table: Table) -> Journey | None:
+    """Begin the next journey if the event enters a phase."""
+    if rule.before < 0 and not rule.conditional:
+        return None
+    ordered_last = facts.ordered_last
+    journey = open_journey(facts, event, rule, table)
+    if rule.before >= 0 or target(facts, journey, event, rule) >= 0:
+        return journey
+    facts.journey = None
+    facts.journeys -= 1
+    facts.ordered_last = ordered_last
+    return None
+
+
+def open_journey(facts: Facts, event: Event, rule: TypeRule, table: Table) -> Journey:
     """Begin the person's next journey; its dimensions are those of the session it starts in."""
     session = facts.session
     number = facts.journeys = facts.journeys + 1
@@ -21,11 +38,14 @@ def open_journey(facts: Facts, event: Event, table: Table) -> Journey:
         opened_at=event.ts,
         moved_at=event.ts,
         last_active=event.ts,
+        met=rule.bit,
         channel=session.channel if session else event.channel,
         device=session.device if session else event.device,
         campaign=session.campaign if session else event.campaign,
-        segments=list(facts.segments),
     )
+    if rule.tally is not None and rule.tally.journey:
+        remembered.note_on(journey, event)
+    journey.segments = segments.of(facts, journey, event, event.ts, table)
     facts.journey = journey
     facts.ordered_last = False
     return journey
@@ -44,12 +64,18 @@ def opens(facts: Facts, rule: TypeRule, added: bool) -> bool:
     return rule.reopens and (session is None or session.id != facts.order_session)
 
 
-def target(facts: Facts, rule: TypeRule) -> int:
+def target(facts: Facts, journey: Journey, event: Event, rule: TypeRule) -> int:
     """The furthest phase up to the purchase that the event satisfies, -1 for none."""
-    for phase, orders in rule.conditional:
-        if phase > rule.before and facts.order_count >= orders:
-            return phase
-    return rule.before
+    phase = _furthest(rule.conditional, Moment(facts, journey, event, event.ts))
+    return phase if phase >= 0 else rule.before
+
+
+def _furthest(ways: tuple[Way, ...], moment: Moment) -> int:
+    """The phase of the first of these ways that is open, -1 for none."""
+    for way in ways:
+        if moment.facts.order_count >= way.orders and (way.where is None or way.where.holds(moment)):
+            return way.phase
+    return -1
 
 
 def move(
@@ -57,28 +83,32 @@ def move(
     journey: Journey,
     phase: int,
     direction: Direction,
-    event: Event,
+    at: int,
+    event: Event | None,
     table: Table,
     out: list[Happening],
     session_id: str | None,
 ) -> None:
-    """Put the journey into a phase and say so."""
+    """Put the journey into a phase and say so; without an event, time did it."""
     path = journey.path
     current = path[-1] if path else None
     if direction == "back":
         path.pop()
     elif current != phase:
         path.append(phase)
-        journey.entries.append((phase, event.ts))
-    out.append(_transition(facts, journey, table, current, phase, direction, event.ts, event, session_id))
-    journey.moved_at = event.ts
+        journey.entries.append((phase, at))
+    if journey.leads:
+        journey.leads = [lead for lead in journey.leads if lead[1] > phase]
+    out.append(_transition(facts, journey, table, current, phase, direction, at, event, session_id))
+    journey.moved_at = at
 
 
 def advance(
     facts: Facts,
     journey: Journey,
     phase: int,
-    event: Event,
+    at: int,
+    event: Event | None,
     table: Table,
     out: list[Happening],
     session_id: str | None,
@@ -88,7 +118,7 @@ def advance(
     if phase <= current:
         return
     direction: Direction = "enter" if current < 0 else "forward" if phase == current + 1 else "skip"
-    move(facts, journey, phase, direction, event, table, out, session_id)
+    move(facts, journey, phase, direction, at, event, table, out, session_id)
 
 
 def step_back(
@@ -96,15 +126,22 @@ def step_back(
 ) -> None:
     """Back to the previous furthest phase; a journey that began in this one stays."""
     if len(journey.path) > 1:
-        move(facts, journey, journey.path[-2], "back", event, table, out, session_id)
+        move(facts, journey, journey.path[-2], "back", event.ts, event, table, out, session_id)
 
 
 def convert(
-    facts: Facts, order: Order, event: Event, table: Table, out: list[Happening], session_id: str | None
+    facts: Facts,
+    order: Order,
+    event: Event,
+    rule: TypeRule,
+    table: Table,
+    out: list[Happening],
+    session_id: str | None,
 ) -> Journey:
     """An order enters (where need be) and completes the purchase phase; the journey is then the order's."""
-    journey = facts.journey or open_journey(facts, event, table)
-    move(facts, journey, table.purchase, "converted", event, table, out, session_id)
+    journey = facts.journey or open_journey(facts, event, rule, table)
+    move(facts, journey, table.purchase, "converted", event.ts, event, table, out, session_id)
+    journey.leads = []
     journey.order_id = order.id
     journey.converted_at = event.ts
     order.journey = journey.id
@@ -117,17 +154,59 @@ def convert(
 
 
 def follow(
-    facts: Facts, event: Event, rule: TypeRule, table: Table, out: list[Happening], session_id: str | None
+    facts: Facts,
+    event: Event,
+    rule: TypeRule,
+    table: Table,
+    out: list[Happening],
+    session_id: str | None,
+    is_order: bool,
 ) -> None:
-    """Try the phases after the purchase on the journey that the event belongs to."""
+    """Try the phases after the purchase on the journey that the event belongs to; its own order it has met."""
     journey = owner(facts, event)
     if journey is None:
         return
-    for phase, orders in rule.after:
-        if facts.order_count >= orders:
-            journey.met |= rule.bit
-            advance(facts, journey, phase, event, table, out, session_id)
-            return
+    if not is_order:
+        journey.met |= rule.bit
+        if rule.tally is not None and rule.tally.journey:
+            remembered.note_on(journey, event)
+    phase = _furthest(rule.after, Moment(facts, journey, event, event.ts))
+    advance(facts, journey, phase, event.ts, event, table, out, session_id)
+    lead(journey, rule.leads_after, event.ts)
+
+
+def lead(journey: Journey, leads: tuple[tuple[int, int], ...], at: int) -> None:
+    """From `at` on time leads the journey on: the first event of a kind starts the clock, and a phase that was
+    entered once is not entered by time."""
+    for phase, wait in leads:
+        if phase > journey.path[-1] and all(entered != phase for entered, _ in journey.entries):
+            dues = [due for due, goal in journey.leads if goal == phase]
+            others = [(due, goal) for due, goal in journey.leads if goal != phase]
+            journey.leads = sorted([*others, (min([*dues, at + wait]), phase)])
+
+
+def leads_at(facts: Facts) -> int:
+    """When time alone next leads a journey on, FAR if it never does."""
+    at = FAR
+    if facts.journey is not None and facts.journey.leads:
+        at = facts.journey.leads[0][0]
+    for journey in facts.converted:
+        if journey.leads and journey.leads[0][0] < at:
+            at = journey.leads[0][0]
+    return at
+
+
+def lead_on(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
+    """Each journey moves to the furthest phase whose time has come and whose conditions hold."""
+    journeys = [*facts.converted, facts.journey] if facts.journey is not None else facts.converted
+    for journey in journeys:
+        if not journey.leads or journey.leads[0][0] > at:
+            continue
+        phases = [phase for due, phase in journey.leads if due <= at]
+        journey.leads = [lead for lead in journey.leads if lead[0] > at]
+        moment = Moment(facts, journey, None, at)
+        phase = max((_furthest(table.timed.get(phase, ()), moment) for phase in phases), default=-1)
+        advance(facts, journey, phase, at, None, table, out, None)
 
 
 def owner(facts: Facts, event: Event) -> Journey | None:
@@ -200,8 +279,9 @@ def _transition(
     names = table.phase_ids
     to_phase = None if phase is None else names[phase]
     event_id = event.event_id if event is not None else None
+    by_time = phase is not None and direction != "backfilled"
     return Transition(
-        id=derive(journey.id, event_id or direction, to_phase),
+        id=derive(journey.id, event_id or ("time" if by_time else direction), to_phase),
         person_id=facts.person,
         anonymous_ids=facts.anonymous_ids,
         model=table.model.id,

@@ -19,15 +19,16 @@ DAY = 24 * HOUR
 
 
 class After(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Time alone leads on: so many ms after an event of this type on the journey."""
+    """Time alone leads on: so many ms after the first event of this type on the journey, into a phase that it has not
+    been in."""
 
     event: str
     wait: Duration
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A way into a phase: any of these event types, once the person has at least `orders` orders (the event's own
-    included) and the condition holds; or by time alone, `after` an event."""
+    """A way into a phase: any of these event types, or time alone, `after` an event, once the person has at least
+    `orders` orders (the event's own included) and the condition holds."""
 
     events: tuple[str, ...] = ()
     orders: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tracker.domain import remembered
 from tracker.domain.events import Event
 from tracker.domain.ids import short_hash
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered
@@ -117,6 +118,7 @@ def lifetime(facts: Facts) -> Facts:
         consent_marketing=facts.consent_marketing,
         consent_analytics=facts.consent_analytics,
         segments=facts.segments,
+        past=remembered.lasting(facts),
     )
 
 
@@ -149,7 +151,7 @@ def _value(event: Event) -> int:
 
 
 def _end_message(facts: Facts, event: Event, table: Table, session_id: str | None) -> DropOff:
-    fields = about(facts, table)
+    fields = about(facts, event, event.ts, table)
     fields["last_event"] = LastEvent(event.event_id, event.type, event.ts)
     fields["last_activity_at"] = max(facts.active_at, event.ts)
     return DropOff(

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tracker.domain import cart
+from tracker.domain import cart, segments
 from tracker.domain.events import Event
 from tracker.domain.ids import derive
 from tracker.domain.model import QuietHours
 from tracker.domain.outputs import DropOff, Fired, Happening, LastEvent, Ordered
-from tracker.domain.state import Armed, Facts, SaidDropOff
+from tracker.domain.predicates import Moment
+from tracker.domain.state import Armed, Facts, Journey, SaidDropOff
 from tracker.domain.table import CART_CHANGED, Table, TypeRule
 from tracker.domain.units import NEVER
 
@@ -27,6 +28,9 @@ def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: 
     for index in rule.arms + table.cart_rules if cart_changed else rule.arms:
         spec = rules[index]
         if (spec.cart == "empty" and filled) or (spec.cart == "filled" and not filled):
+            continue
+        where = table.where[index]
+        if where is not None and not where.holds(Moment(facts, present(facts), event, event.ts)):
             continue
         if best < 0 or spec.significance > rules[best].significance:
             best = index
@@ -48,6 +52,24 @@ def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: 
         failed=rule.payment_failed,
         added_at=facts.added_at,
     )
+
+
+def present(facts: Facts) -> Journey | None:
+    """The journey that rules and segments ask about: the one before purchase, else the latest converted."""
+    return facts.journey or (facts.converted[-1] if facts.converted else None)
+
+
+def take_back(facts: Facts, event: Event, rule: TypeRule, table: Table) -> None:
+    """The event is one of those that the armed rule waited for in vain: of the same cart or order, if the rule goes
+    by that and both name one."""
+    armed = facts.armed
+    if armed is None or armed.rule not in rule.disarms:
+        return
+    key = table.model.rules[armed.rule].key
+    order, cart, _ = armed.names
+    mine, its = (order, event.order_id) if key == "order" else (cart, event.cart_id) if key == "cart" else (None, None)
+    if mine is None or its is None or mine == its:
+        facts.armed = None
 
 
 def forbidden(facts: Facts, event: Event, rule: TypeRule, browsing: bool) -> bool:
@@ -88,6 +110,9 @@ def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
     cart.expire(facts, at, table)
     if (spec.cart == "empty" and facts.cart) or (spec.cart == "filled" and not facts.cart):
         return
+    only_if = table.only_if[armed.rule]
+    if only_if is not None and not only_if.holds(Moment(facts, present(facts), None, at)):
+        return
     if facts.cart and spec.cart != "empty":
         version = cart.version(facts)
         if any(known == version and significance >= spec.significance for known, significance in facts.dropped):
@@ -104,14 +129,15 @@ def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
         detected_at=at,
         cart=cart.described(facts),
         session_id=facts.session.id if facts.session else facts.previous_session_id,
-        **about(facts, table),
+        **about(facts, None, at, table),
     )
     why = None if allowed and at - armed.due <= LONGEST_DEFERRAL else "deferred_too_long" if allowed else "consent"
     out.append(Fired(message, armed.rule, armed.names, armed.session_id, armed.event_id, armed.added_at, why))
 
 
-def about(facts: Facts, table: Table) -> dict[str, Any]:
-    """The fields that every message on the drop-off topic says of the person, as they are now."""
+def about(facts: Facts, event: Event | None, now: int, table: Table) -> dict[str, Any]:
+    """The fields that every message on the drop-off topic says of the person, as they are `now`; `event` is the one
+    that brings it about, if any does."""
     journey = facts.journey
     consent = {}
     if facts.consent_marketing is not None:
@@ -129,7 +155,7 @@ def about(facts: Facts, table: Table) -> dict[str, Any]:
         "last_activity_at": facts.active_at,
         "channels": list(journey.channels) if journey else [],
         "campaign": journey.campaign if journey else None,
-        "segments": facts.segments,
+        "segments": segments.of(facts, present(facts), event, now, table),
         "consent": consent,
     }
 

@@ -43,6 +43,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     campaign: Campaign | None = None
     ordered: bool = False
     phase_at_start: str | None = None
+    counts: dict[str, int] | None = None
+    """Events in it by type, as far as conditions ask."""
 
 
 class Journey(msgspec.Struct, array_like=True, gc=False):
@@ -65,6 +67,10 @@ class Journey(msgspec.Struct, array_like=True, gc=False):
     entries: list[tuple[int, int]] = []
     """(phase, at) of every phase entered."""
     converted_at: int | None = None
+    counts: dict[str, int] | None = None
+    """Events on it by type, as far as conditions ask."""
+    leads: list[tuple[int, int]] = []
+    """(due, phase) where time alone leads on, the earliest first."""
 
 
 class Armed(msgspec.Struct, array_like=True, gc=False):
@@ -94,6 +100,21 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     names: tuple[str | None, str | None, str | None]
     refunded: int = 0
     cancelled: bool = False
+
+
+class Past(msgspec.Struct, array_like=True, gc=False):
+    """What conditions ask of the past, and no more than they can tell apart."""
+
+    times: dict[str, list[int]] = {}
+    """The latest times of events by type, ascending."""
+    ever: dict[str, int] = {}
+    """The number of events by type."""
+    first_seen: int = NEVER
+    active_before: int = NEVER
+    """The last activity before the last event."""
+    delivered_at: int = NEVER
+    ordered_at: int = NEVER
+    """The latest order of those no longer in `Facts.orders`."""
 
 
 class Facts(msgspec.Struct, array_like=True, gc=False):
@@ -140,6 +161,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     consent_marketing: tuple[int, str, bool] | None = None
     consent_analytics: tuple[int, str, bool] | None = None
     segments: list[str] = []
+    """Those that events name."""
+    past: Past | None = None
 
 
 class SaidDropOff(msgspec.Struct, array_like=True, gc=False):

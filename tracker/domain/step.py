@@ -74,14 +74,14 @@ def accept(
     if late_by > 0 or ts < state.base_ts:
         return _take_late(state, event, table, watermark, max(late_by, 0), out)
     event.user_agent = None
-    event.properties = None
+    if event.properties is not None:
+        event.properties = table.kept(event)
     raw = _encode(event)
     state.ids += mark
     if ts >= facts.fired and (ts > facts.last or (ts == facts.last and event_id > facts.last_id)):
         session = facts.session
-        if (session is None or ts - session.last >= table.gap or ts - session.start >= table.cap) and ts >= blocks_from(
-            facts, table, watermark
-        ):
+        in_session = session is not None and ts - session.last < table.gap and ts - session.start < table.cap
+        if (not in_session or table.timed) and ts >= blocks_from(facts, table, watermark):
             insort(state.waiting, (ts, event_id, raw))
             while len(state.waiting) > MAX_WAITING or (len(raw) > LARGE and _too_much(state.waiting)):
                 _force(state, table, watermark, out)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
-from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES
+from tracker.domain.compiling import Compiled, properties_of
+from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
 from tracker.domain.model import FoldSettings, Model
+from tracker.domain.predicates import Predicate
+from tracker.domain.remembered import Memory, Tally
 
 ANY = "any"
 """In a phase's `events`: any active event."""
@@ -41,6 +45,15 @@ REFUND_TYPES = frozenset({"order_refunded", "order_cancelled"})
 
 
 @dataclass(slots=True)
+class Way:
+    """A way into a phase that asks for something: orders at least, and a condition."""
+
+    phase: int
+    orders: int = 0
+    where: Predicate | None = None
+
+
+@dataclass(slots=True)
 class TypeRule:
     """What one event type can do under a model; phases and rules by index."""
 
@@ -55,13 +68,23 @@ class TypeRule:
     payment_failed: bool = False
     before: int = -1
     """The furthest phase up to the purchase that the type enters without further conditions, -1 for none."""
-    conditional: tuple[tuple[int, int], ...] = ()
-    """(phase, orders at least), for entries up to the purchase that ask for orders, furthest first."""
-    after: tuple[tuple[int, int], ...] = ()
-    """(phase, orders at least) of the phases after the purchase, furthest first."""
+    conditional: tuple[Way, ...] = ()
+    """The ways up to the purchase that ask for something, furthest first."""
+    after: tuple[Way, ...] = ()
+    """The ways into phases after the purchase, furthest first."""
+    leads: tuple[tuple[int, int], ...] = ()
+    """(phase, wait in ms) where time alone leads on from an event of this type before the purchase."""
+    leads_after: tuple[tuple[int, int], ...] = ()
+    """The same on converted journeys."""
+    follows: bool = False
+    """Whether it matters to the converted journey that it belongs to."""
+    tally: Tally | None = None
+    """What conditions want to have remembered of it."""
     back_from: int = 0
     """Bits of the phases that the type itself leads back from."""
     arms: tuple[int, ...] = ()
+    disarms: tuple[int, ...] = ()
+    """The drop-off rules that it takes back."""
     reopens: bool = False
     plain: bool = True
     """Nothing but session, journey and `before` to look at: the short way through the fold."""
@@ -79,6 +102,18 @@ class Table:
     phase_ids: list[str]
     back_on_emptied: int
     cart_rules: tuple[int, ...]
+    memory: Memory
+    """What conditions want to have remembered."""
+    segments: list[tuple[str, Predicate]]
+    where: list[Predicate | None]
+    """Of each rule, what must hold when it is armed."""
+    only_if: list[Predicate | None]
+    """Of each rule, what must hold when it fires."""
+    timed: dict[int, tuple[Way, ...]]
+    """The phases that time alone leads into, and what each way asks for at that time."""
+    kept_properties: dict[str, frozenset[str]]
+    """By event type ("" for those that the model does not name), the properties that something asks for; all others
+    are dropped when an event is taken in."""
     gap: int = field(init=False)
     cap: int = field(init=False)
     lateness: int = field(init=False)
@@ -90,45 +125,92 @@ class Table:
         self.cap = self.settings.session_cap
         self.lateness = self.settings.allowed_lateness
         waits = [self.model.journey_timeout, self.settings.state_ttl]
+        waits += [wait for rule in self.types.values() for _, wait in (*rule.leads, *rule.leads_after)]
         self.shortest = min(self.gap, self.lateness, *waits)
 
     def rule_of(self, event_type: str) -> TypeRule:
         """The rule of a type; every type that the model does not name shares one."""
         return self.types.get(event_type, self.other)
 
+    def kept(self, event: Event) -> dict[str, Any] | None:
+        """The properties of an event that something asks for."""
+        names = self.kept_properties.get(event.type if event.type in self.types else "")
+        if names is None or event.properties is None:
+            return None
+        return {name: value for name, value in event.properties.items() if name in names} or None
+
 
 def compile_table(model: Model, settings: FoldSettings) -> Table:
     """The table of a (validated) model."""
     purchase = next(i for i, phase in enumerate(model.phases) if phase.stage == "purchase")
-    named = {t for phase in model.phases for entry in phase.enter for t in entry.events}
-    named |= {t for phase in model.phases for t in phase.back_on} | {t for rule in model.rules for t in rule.when}
-    named |= set(model.conversion) | set(model.reopen)
+    memory = Memory()
+    compiled = Compiled(model, memory)
+    entries = [entry for phase in model.phases for entry in phase.enter]
+    named = {t for entry in entries for t in entry.events} | {entry.after.event for entry in entries if entry.after}
+    named |= {t for phase in model.phases for t in phase.back_on}
+    named |= {t for rule in model.rules for t in (*rule.when, *rule.unless)}
+    named |= set(model.conversion) | set(model.reopen) | set(memory.tallies)
     names = list(EVENT_TYPES) + sorted(named - set(EVENT_TYPES) - {ANY, CART_CHANGED})
+    timed: dict[int, tuple[Way, ...]] = {}
+    for index, phase in enumerate(model.phases):
+        ways = zip(phase.enter, compiled.entries[index], strict=True)
+        waits = tuple(Way(index, entry.orders, where) for entry, where in ways if entry.after is not None)
+        if waits:
+            timed[index] = waits
     return Table(
         model=model,
         settings=settings,
-        types={name: _type_rule(model, name) for name in names},
-        other=_type_rule(model, ""),
+        types={name: _type_rule(model, name, compiled, memory) for name in names},
+        other=_type_rule(model, "", compiled, memory),
         purchase=purchase,
         phase_ids=[phase.id for phase in model.phases],
         back_on_emptied=sum(1 << i for i, p in enumerate(model.phases) if CART_EMPTIED in p.back_on),
         cart_rules=tuple(i for i, r in enumerate(model.rules) if CART_CHANGED in r.when and r.emit == "drop_off"),
+        memory=memory,
+        segments=compiled.segments,
+        where=compiled.where,
+        only_if=compiled.only_if,
+        timed=timed,
+        kept_properties=_kept_properties(model, names),
     )
 
 
-def _type_rule(model: Model, name: str) -> TypeRule:
-    active = name not in PASSIVE_TYPES
-    before, conditional, after = -1, [], []
-    for index, phase in enumerate(model.phases):
+def _kept_properties(model: Model, names: list[str]) -> dict[str, frozenset[str]]:
+    kept: dict[str, frozenset[str]] = {}
+    for phase in model.phases:
         for entry in phase.enter:
+            asked = properties_of(entry.where)
+            types = ["", *names] if ANY in entry.events else entry.events
+            for name in types if asked else ():
+                kept[name] = kept.get(name, frozenset()) | asked
+    for rule in model.rules:
+        asked = properties_of(rule.where)
+        types = [*rule.when, *CART_OPS] if CART_CHANGED in rule.when else rule.when
+        for name in types if asked else ():
+            kept[name] = kept.get(name, frozenset()) | asked
+    return kept
+
+
+def _type_rule(model: Model, name: str, compiled: Compiled, memory: Memory) -> TypeRule:
+    active = name not in PASSIVE_TYPES
+    before = -1
+    conditional: list[Way] = []
+    after: list[Way] = []
+    leads: list[tuple[int, int]] = []
+    leads_after: list[tuple[int, int]] = []
+    for index, phase in enumerate(model.phases):
+        for entry, where in zip(phase.enter, compiled.entries[index], strict=True):
+            if entry.after is not None and entry.after.event == name:
+                (leads_after if phase.stage == "after" else leads).append((index, entry.after.wait))
             if name not in entry.events and not (active and ANY in entry.events):
                 continue
             if phase.stage == "after":
-                after.append((index, entry.orders))
-            elif entry.orders:
-                conditional.append((index, entry.orders))
+                after.append(Way(index, entry.orders, where))
+            elif entry.orders or where is not None:
+                conditional.append(Way(index, entry.orders, where))
             else:
                 before = max(before, index)
+    tally = memory.of(name)
     rule = TypeRule(
         bit=1 << EVENT_TYPES.index(name) if name in EVENT_TYPES else 0,
         active=active,
@@ -139,13 +221,27 @@ def _type_rule(model: Model, name: str) -> TypeRule:
         refund=name in REFUND_TYPES,
         payment_failed=name == "payment_failed",
         before=before,
-        conditional=tuple(sorted(conditional, reverse=True)),
-        after=tuple(sorted(after, reverse=True)),
+        conditional=tuple(way for way in reversed(conditional) if way.phase > before),
+        after=tuple(reversed(after)),
+        leads=tuple(leads),
+        leads_after=tuple(leads_after),
+        follows=bool(after or leads_after or name in memory.met or (tally is not None and tally.journey)),
+        tally=tally,
         back_from=sum(1 << i for i, p in enumerate(model.phases) if name in p.back_on and name != CART_EMPTIED),
         arms=tuple(i for i, r in enumerate(model.rules) if name in r.when and r.emit == "drop_off"),
+        disarms=tuple(i for i, r in enumerate(model.rules) if name in r.unless and r.emit == "drop_off"),
         reopens=name in model.reopen,
     )
     rule.plain = not (
-        rule.converts or rule.cart or rule.refund or rule.conditional or rule.after or rule.back_from or rule.arms
+        rule.converts
+        or rule.cart
+        or rule.refund
+        or rule.conditional
+        or rule.leads
+        or rule.follows
+        or rule.tally
+        or rule.back_from
+        or rule.arms
+        or rule.disarms
     )
     return rule

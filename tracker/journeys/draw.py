@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from tracker.domain.model import FoldSettings, Model, Rule
-from tracker.domain.table import CART_CHANGED, CART_EMPTIED, Table, compile_table
+from tracker.domain.table import CART_CHANGED, CART_EMPTIED, Table, Way, compile_table
 from tracker.durations import format_duration
 
 
@@ -80,9 +80,9 @@ def _entries(table: Table, index: int) -> list[str]:
     by_orders: defaultdict[int, list[str]] = defaultdict(list)
     for name, rule in table.types.items():
         others = table.other.before == index and rule.before == index
-        for phase, orders in (*rule.after, *rule.conditional, (rule.before, 0)):
-            if phase == index and not others:
-                by_orders[orders].append(name)
+        for way in (*rule.after, *rule.conditional, Way(rule.before)):
+            if way.phase == index and not others:
+                by_orders[way.orders].append(name if way.where is None else f"{name} (on a condition)")
     found = by_orders.pop(0, []) + by_orders.pop(1, [])
     for orders, names in sorted(by_orders.items()):
         if set(names) == set(table.model.conversion):
