@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from tracker.domain.model import DAY, HOUR, FoldSettings, Model
@@ -191,3 +192,54 @@ def test_names_in_a_drawing_are_escaped(model: Model) -> None:
     document = svg(diagram(parse(changed("gloss: awareness", "gloss: a < b & c"), "shop.yaml")))
     assert "a &lt; b &amp; c" in document
     ET.fromstring(document)
+
+
+def variant(tmp_path: Path, yaml: str, base: str = YAML) -> str:
+    """The path of a model beside base.yaml."""
+    (tmp_path / "base.yaml").write_text(base.replace("{}", tmp_path.name), encoding="utf-8")
+    (tmp_path / "variant.yaml").write_text(yaml, encoding="utf-8")
+    return str(tmp_path / "variant.yaml")
+
+
+@pytest.mark.parametrize("base", ["nettbutikk-5", "base.yaml"])
+def test_a_variant_takes_over_what_it_does_not_give_itself(model: Model, tmp_path: Path, base: str) -> None:
+    path = variant(tmp_path, f"id: mine\nextends: {base}\nrules: []\njourney_timeout: 180d\n")
+    assert load(path, pytest.fail) == msgspec.structs.replace(model, id="mine", rules=(), journey_timeout=180 * DAY)
+
+
+def test_a_base_is_looked_for_beside_the_file_that_names_it(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "shops").mkdir()
+    path = variant(tmp_path / "shops", "id: mine\nextends: base.yaml\n", "id: base\nextends: ../top.yaml\n")
+    (tmp_path / "top.yaml").write_text(YAML, encoding="utf-8")
+    assert load(path, pytest.fail) == msgspec.structs.replace(model, id="mine")
+
+
+def test_variants_of_variants_take_over_in_turn(model: Model, tmp_path: Path) -> None:
+    path = variant(tmp_path, "id: mine\nextends: base.yaml\n", "id: base\nextends: nettbutikk-5\nversion: 7\n")
+    assert load(path, pytest.fail) == msgspec.structs.replace(model, id="mine", version=7)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "base", "complaint"),
+    [
+        ("id: mine\nextends: nettbutik-5", YAML, "variant.yaml:2: extends is 'nettbutik-5', neither"),
+        ("id: mine\nextends: nettbutik-5", YAML, "Did you mean nettbutikk-5?"),
+        ("id: mine\nextends:", YAML, "variant.yaml:2: extends is empty; allowed: the id or path of a model"),
+        ("extends: base.yaml", YAML, "variant.yaml:1: extends is 'base.yaml': a model needs an id of its own"),
+        ("id: mine\nextends: base.yaml", "- 1", "variant.yaml:2: extends is 'base.yaml', which is a list"),
+        ("id: mine\nextends: base.yaml", "id: base\nextends: variant.yaml", "base.yaml:2: extends is 'variant.yaml'"),
+        ("id: mine\nextends: base.yaml", YAML.replace("wait: 1h", "wait: 1x"), "rules[1].wait is '1x'"),
+        ("id: mine\nextends: base.yaml", "id: base\nextends: ../{}/base.yaml", "base.yaml:2: extends is '../"),
+        ("id: mine\nextends: base.yaml\nzone: Oslo", YAML, "variant.yaml:3: zone is 'Oslo'"),
+        ("id: mine\nextend: base.yaml", YAML, "extend is not a key. Did you mean extends?"),
+    ],
+)
+def test_an_error_in_a_variant_or_its_base_is_named_with_the_file_in_which_it_stands(
+    tmp_path: Path, yaml: str, base: str, complaint: str
+) -> None:
+    path = variant(tmp_path, yaml, base)
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert complaint in str(caught.value)
+    wrong = "base.yaml" if "rules[1]" in complaint or complaint.startswith("base.yaml") else "variant.yaml"
+    assert str(caught.value).startswith(str(tmp_path / wrong))

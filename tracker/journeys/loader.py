@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from importlib import resources
+from os.path import normpath
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -38,17 +39,25 @@ def load(model: str, warn: Warn = log.warning) -> Model:
     """A model by the id of a built-in one or by the path of a YAML file. An event type that is not in the list of
     canonical types is allowed (shops have their own) but warned about, since it may be a slip. Raises ModelError
     with file, line, key, value and what is allowed."""
+    try:
+        source, text = _found(model, Path())
+    except ValueError as error:
+        raise ModelError(f"TRACKER_MODEL: {model!r} is {error}") from None
+    return parse(text, source, warn)
+
+
+def _found(model: str, folder: Path) -> tuple[str, str]:
+    """Source and text of a model by its id or by its path from `folder`; raises ValueError with what is allowed."""
     if model in builtin():
-        text = resources.files("tracker.journeys").joinpath(f"{model}.yaml").read_text(encoding="utf-8")
-        return parse(text, f"{model}.yaml", warn)
-    path = Path(model)
+        return f"{model}.yaml", resources.files("tracker.journeys").joinpath(f"{model}.yaml").read_text("utf-8")
+    path = Path(normpath(folder / model))
     if not path.is_file():
-        raise ModelError(
-            f"TRACKER_MODEL: {model!r} is neither a built-in model nor a file.{nearest(model, builtin())} "
+        raise ValueError(
+            f"neither a built-in model nor a file.{nearest(model, builtin())} "
             f"Allowed: {', '.join(builtin())} or the path of a YAML file"
         )
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path), warn)
+        return str(path), path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from None
 
@@ -73,8 +82,8 @@ def load_all(models: Sequence[str], state_ttl: int, warn: Warn = log.warning) ->
 
 
 def parse(text: str, source: str, warn: Warn = log.warning) -> Model:
-    """A model from YAML text; `source` names the file in errors."""
-    reader = Reader(source)
+    """A model from YAML text; `source` names the file in errors, and what it extends may lie beside that."""
+    reader = Reader(source, lambda name, within: _found(name, Path(within).parent))
     model: Model = reader.read(text, Model)
     _Check(reader, model, warn).all()
     return model

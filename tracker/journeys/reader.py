@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -18,6 +18,11 @@ from tracker.errors import ModelError
 Key = tuple[str | int, ...]
 
 CLOCK_TIMES = frozenset({"start", "end"})
+EXTENDS = "extends"
+"""Top-level key: the document takes over every top-level key of that one which it does not give itself."""
+Base = Callable[[str, str], tuple[str, str]]
+"""Source and text of the document that an `extends` names, and the source that it stands in; raises ValueError with
+what is allowed."""
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
@@ -27,33 +32,58 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 
 
 class Reader:
-    """Reads one document. `lines` tells, for every path that was read, where it stands. Scalars are taken as they
-    are written and read by the field's type, so that `no`, `on` and 22:00 stay what they look like."""
+    """Reads one document and those that it extends. `places` tells, for every path that was read, in which of them and
+    in which line it stands. Scalars are taken as they are written and read by the field's type, so that `no`, `on` and
+    22:00 stay what they look like."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, base: Base) -> None:
         self.source = source
-        self.lines: dict[Key, int] = {}
+        self.base = base
+        self.places: dict[Key, tuple[str, int]] = {}
+
+    def at(self, path: Key) -> str:
+        """`file:line` of a key, or of the nearest one around it."""
+        known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.places)
+        return "{}:{}".format(*self.places[known])
 
     def fail(self, path: Key, problem: str) -> NoReturn:
         """Raise ModelError with file, line and key."""
-        known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
-        raise ModelError(f"{self.source}:{self.lines[known]}: {dotted(path)}{problem}")
+        raise ModelError(f"{self.at(path)}: {dotted(path)}{problem}")
 
     def read(self, text: str, cls: type[Any]) -> Any:
         """The document as a struct of `cls`; raises ModelError."""
+        return self._value((), self._whole(self.source, text, ()), msgspec.inspect.type_info(cls))
+
+    def _whole(self, source: str, text: str, extending: tuple[str, ...]) -> yaml.Node:
+        """The document with what it takes over from the one that it extends; `extending` are those that led to it."""
+        node = composed(source, text)
+        if not isinstance(node, yaml.MappingNode):
+            return node
+        pair = next((pair for pair in node.value if pair[0].value == EXTENDS), None)
+        if pair is None:
+            return node
+        node.value.remove(pair)
+        key, value = pair
+        self.places[(EXTENDS,)] = place(key)
+        if not isinstance(value, yaml.ScalarNode) or is_null(value):
+            self.fail((EXTENDS,), f" is {shown(value)}; allowed: the id or path of a model")
+        own = {key.value for key, _ in node.value}
+        if "id" not in own:
+            self.fail((EXTENDS,), f" is {value.value!r}: a model needs an id of its own beside it")
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark else 1
-            problem = getattr(error, "problem", None) or str(error)
-            raise ModelError(f"{self.source}:{line}: not YAML: {problem}") from None
-        if node is None:
-            raise ModelError(f"{self.source}:1: the file is empty")
-        return self._value((), node, msgspec.inspect.type_info(cls))
+            base_source, base_text = self.base(value.value, source)
+        except ValueError as error:
+            self.fail((EXTENDS,), f" is {value.value!r}, {error}")
+        if base_source in (source, *extending):
+            self.fail((EXTENDS,), f" is {value.value!r}, which extends this model in turn")
+        base = self._whole(base_source, base_text, (source, *extending))
+        if not isinstance(base, yaml.MappingNode):
+            self.fail((EXTENDS,), f" is {value.value!r}, which is {shown(base)}; allowed: keys and values")
+        node.value += [pair for pair in base.value if pair[0].value not in own]
+        return node
 
     def _value(self, path: Key, node: yaml.Node, kind: msgspec.inspect.Type) -> Any:
-        self.lines.setdefault(path, node.start_mark.line + 1)
+        self.places.setdefault(path, place(node))
         match kind:
             case msgspec.inspect.StructType():
                 if kind.cls is Text and isinstance(node, yaml.ScalarNode):
@@ -79,12 +109,12 @@ class Reader:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
-            self.lines[*path, key] = key_node.start_mark.line + 1
+            self.places[*path, key] = place(key_node)
             if key in found:
                 self.fail((*path, key), " is there twice")
             if key not in fields:
-                allowed = ", ".join(fields)
-                self.fail((*path, key), f" is not a key.{nearest(key, fields)} Allowed: {allowed}")
+                allowed = [*fields, EXTENDS] if not path else list(fields)
+                self.fail((*path, key), f" is not a key.{nearest(key, allowed)} Allowed: {', '.join(allowed)}")
             found[key] = self._value((*path, key), value_node, fields[key].type)
         for name, field in fields.items():
             if field.required and name not in found:
@@ -123,6 +153,29 @@ class Reader:
         if not re.fullmatch(r"-?\d{1,9}", text):
             self.fail(path, f" is {text!r}; allowed: a whole number")
         return int(text)
+
+
+def composed(source: str, text: str) -> yaml.Node:
+    """The nodes of a document, which know `source` as their file; raises ModelError."""
+    loader = yaml.SafeLoader(text)
+    loader.name = source
+    try:
+        node = loader.get_single_node()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or str(error)
+        raise ModelError(f"{source}:{line}: not YAML: {problem}") from None
+    finally:
+        loader.dispose()
+    if node is None:
+        raise ModelError(f"{source}:1: the file is empty")
+    return node
+
+
+def place(node: yaml.Node) -> tuple[str, int]:
+    """File and line of a node."""
+    return node.start_mark.name, node.start_mark.line + 1
 
 
 def is_int(kind: msgspec.inspect.Type) -> bool:
