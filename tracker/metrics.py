@@ -92,6 +92,14 @@ CATALOGUE: tuple[Described, ...] = (
         "Drop-offs that were due but must not be sent, and why: consent, deferred_too_long, or ordered (an order after "
         "it was already folded).",
     ),
+    Described("tracker_triggers_total", "counter", ("rule",), "Triggers sent, by the rule of the model."),
+    Described(
+        "tracker_triggers_withheld_total",
+        "counter",
+        ("rule", "why"),
+        "Triggers that were due but must not be sent, and why: consent, deferred_too_long, or ordered (an order after "
+        "it was already folded).",
+    ),
     Described("tracker_dead_letters_total", "counter", ("stage", "reason"), "Records given up, by reason."),
     Described("tracker_state_cache_hits_total", "counter", (), "States found in the worker's memory."),
     Described("tracker_state_cache_misses_total", "counter", (), "States that had to be read from the store."),
@@ -139,6 +147,8 @@ class Tally:
         "events",
         "mended",
         "outputs",
+        "triggers",
+        "triggers_withheld",
         "withheld",
     )
 
@@ -155,6 +165,10 @@ class Tally:
         """(reason, kind)"""
         self.withheld = _pairs()
         """(reason, why)"""
+        self.triggers = _ints()
+        """rule"""
+        self.triggers_withheld = _pairs()
+        """(rule, why)"""
         self.dead_letters = _ints()
         """reason"""
         self.mended = _ints()
@@ -203,6 +217,10 @@ class Metrics:
             self._add("tracker_dropoffs_total", count, reason, kind)
         for (reason, why), count in tally.withheld.items():
             self._add("tracker_dropoffs_withheld_total", count, reason, why)
+        for rule, count in tally.triggers.items():
+            self._add("tracker_triggers_total", count, rule)
+        for (rule, why), count in tally.triggers_withheld.items():
+            self._add("tracker_triggers_withheld_total", count, rule, why)
         for topic, count in tally.outputs.items():
             self._add("tracker_outputs_total", count, topic)
         for reason, count in tally.dead_letters.items():

@@ -13,7 +13,7 @@ import pytest
 
 from tracker.cli import main
 from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
-from tracker.domain.outputs import DropOff, SessionClosed, Transition
+from tracker.domain.outputs import DropOff, SessionClosed, Transition, Trigger
 from tracker.domain.table import REFUND_TYPES
 from tracker.errors import BadEvent
 from tracker.journeys.draw import diagram, svg
@@ -115,7 +115,12 @@ def test_every_topic_is_documented_and_no_other_is() -> None:
 
 @pytest.mark.parametrize(
     ("topic", "output"),
-    [("journey.transitions", Transition), ("journey.dropoffs", DropOff), ("journey.sessions", SessionClosed)],
+    [
+        ("journey.transitions", Transition),
+        ("journey.dropoffs", DropOff),
+        ("journey.triggers", Trigger),
+        ("journey.sessions", SessionClosed),
+    ],
 )
 def test_every_field_of_an_output_is_documented_and_optional_ones_are_marked(
     topic: str, output: type[msgspec.Struct]

@@ -7,6 +7,7 @@
 | `entered:<model>:<phase>:<day>` | journeys that entered it, by the day they did |
 | `converted:<model>:<day>` `left:<model>:<phase>:<day>` `back:<model>:<phase>:<day>` `merged:<model>:<day>` | moves |
 | `dropped_off:<reason>:<day>` `recovered:…` `cancelled:…` `withheld:<why>` | drop-offs and their ends |
+| `triggered:<rule>:<day>` `trigger_withheld:<why>` | triggers |
 | `dropped_value:<currency>` `recovered_value:<currency>` | cart value lost, order value won back; 1/10000 |
 | `orders` `revenue:<currency>` | orders that stand, and their value in 1/10000 |
 | `sessions:<day>` | closed sessions, by the day they began |
@@ -21,7 +22,18 @@ from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from tracker.domain.outputs import DropOff, Merged, Output, Sales, SessionClosed, Superseded, Transition, Withheld
+from tracker.domain.outputs import (
+    DropOff,
+    Merged,
+    Output,
+    Sales,
+    SessionClosed,
+    Superseded,
+    Transition,
+    Trigger,
+    TriggerWithheld,
+    Withheld,
+)
 from tracker.domain.units import MONEY
 
 Counts = defaultdict[str, int]
@@ -41,6 +53,10 @@ def count(output: Output, zone: str, counts: Counts) -> None:
         counts[f"sessions:{day_of(output.started_at // QUARTER, zone)}"] -= 1
     elif isinstance(output, DropOff):
         _count_dropoff(output, zone, counts)
+    elif isinstance(output, Trigger):
+        counts[f"triggered:{output.rule}:{day_of(output.detected_at // QUARTER, zone)}"] += 1
+    elif isinstance(output, TriggerWithheld):
+        counts[f"trigger_withheld:{output.why}"] += 1
     elif isinstance(output, Sales):
         counts["orders"] += output.orders
         counts[f"revenue:{output.currency}"] += output.revenue

@@ -1,13 +1,13 @@
 """The fold: one event, or one deadline, changes a person's facts and reports what happened.
 
 Events come in (ts, event_id) order and every deadline before an event has fired: `step` sees to both. At equal
-times the session ends first, then drop-offs fire, then time alone leads journeys on or ends them, then events are
-folded.
+times the session ends first, then drop-offs fire, then triggers, then time alone leads journeys on or ends them, then
+events are folded.
 """
 
 from __future__ import annotations
 
-from tracker.domain import cart, journeys, orders, remembered, rules, sessions
+from tracker.domain import cart, journeys, orders, remembered, rules, sessions, triggers
 from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts
@@ -22,6 +22,8 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
     if ts >= facts.last:
         facts.last = ts
         facts.last_id = event.event_id
+    nameless = facts.customer_id is None
+    cart_id = facts.cart_id
     if event.customer_id is not None or event.segments is not None or event.consent is not None:
         _describe(facts, event)
     session = facts.session
@@ -89,6 +91,12 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
                 journeys.step_back(facts, journey, event, table, out, session_id)
     if not rule.plain:
         _apply_special(facts, event, rule, table, out, session_id, new_order, changed)
+    first = nameless and facts.customer_id is not None
+    if (first or not rule.plain) and (
+        rule.triggers or rule.takes_back or (changed and table.cart_triggers) or (first and table.first_triggers)
+    ):
+        copy = rule.converts and not new_order
+        triggers.take(facts, event, rule, table, out, changed, first, cart_id, copy)
     if new_session and session is not None:
         session.phase_at_start = _phase(facts, table)
 
@@ -177,7 +185,8 @@ def next_deadline(facts: Facts, table: Table) -> int:
             due = at
     if table.timed:
         due = min(due, journeys.leads_at(facts))
-    return due
+    wakes = facts.wakes
+    return due if wakes is None or due < wakes else wakes
 
 
 def blocks_from(facts: Facts, table: Table, watermark: int) -> int:
@@ -192,8 +201,8 @@ def blocks_from(facts: Facts, table: Table, watermark: int) -> int:
 
 
 def fire_deadlines(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
-    """Do everything that is due at `at` (the next deadline): session end, then drop-offs, then what time
-    leads on, then leaving."""
+    """Do everything that is due at `at` (the next deadline): session end, then drop-offs, then triggers, then what
+    time leads on, then leaving."""
     facts.fired = at
     session = facts.session
     if session is not None and session.last + table.gap <= at:
@@ -201,6 +210,10 @@ def fire_deadlines(facts: Facts, at: int, table: Table, out: list[Happening]) ->
     fires = rules.fires_at(facts, table)
     if fires is not None and fires <= at:
         rules.fire(facts, fires, table, out)
+        if facts.pending and table.model.caps:
+            facts.wakes = triggers.next_due(facts, table)
+    while (wakes := facts.wakes) is not None and wakes <= at:
+        triggers.fire(facts, wakes, table, out)
     if table.timed:
         journeys.lead_on(facts, at, table, out)
     journey = facts.journey

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from tracker.domain import journeys, remembered, sessions
+from tracker.domain import journeys, remembered, sessions, triggers
 from tracker.domain.events import Item
 from tracker.domain.orders import earn, give_back, take_early, take_value
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output
@@ -18,6 +18,7 @@ from tracker.domain.state import (
     MAX_DROPOFFS,
     MAX_IDS,
     MAX_ORDERS,
+    MAX_SAID_TRIGGERS,
     Armed,
     Facts,
     Journey,
@@ -104,6 +105,7 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
     own.segments = own.segments or other.segments
     own.currency = own.currency or other.currency
     remembered.join(own, other, table.memory)
+    triggers.unite(own, other, table)
     return own
 
 
@@ -122,6 +124,9 @@ def join_said(own: Said, other: Said) -> None:
     )[-MAX_DROPOFFS:]
     ids = {session.id for session in own.sessions}
     own.sessions = own.sessions + [session for session in other.sessions if session.id not in ids]
+    fired = {(said.rule, said.key, said.due) for said in own.triggers}
+    own.triggers = [said for said in other.triggers if (said.rule, said.key, said.due) not in fired] + own.triggers
+    own.triggers = own.triggers[-MAX_SAID_TRIGGERS:]
     own.moves = own.moves + other.moves
     own.entered = {**other.entered, **own.entered}
 

@@ -5,7 +5,7 @@ They disarm, cancel, recover and count, but rewrite no session and no phase: tho
 
 from __future__ import annotations
 
-from tracker.domain import cart, orders, rules
+from tracker.domain import cart, orders, rules, triggers
 from tracker.domain.events import Event
 from tracker.domain.outputs import Happening
 from tracker.domain.state import Facts
@@ -27,6 +27,8 @@ def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> Non
             facts.consent_marketing = (*stamp, consent.marketing)
         if consent.analytics is not None and (facts.consent_analytics or ())[:2] < stamp:
             facts.consent_analytics = (*stamp, consent.analytics)
+    if rule.takes_back:
+        triggers.take_back_late(facts, event, rule, table)
     if rule.refund:
         orders.refund(facts, event)
     if rule.converts:

@@ -35,6 +35,7 @@ def count(facts: Facts, event: Event, table: Table, session_id: str | None, out:
         journey=None,
         session_id=session_id,
         names=(key, event.cart_id, event.checkout_id),
+        kind=event.type,
     )
     facts.orders.append(order)
     if len(facts.orders) > MAX_ORDERS:
@@ -102,7 +103,8 @@ def refund_known(facts: Facts, event: Event) -> bool:
 
 
 def lifetime(facts: Facts) -> Facts:
-    """What outlives a long silence: orders, revenue, consent, membership and the running numbers of ids."""
+    """What outlives a long silence: orders, revenue, consent, membership, the running numbers of ids, and triggers
+    that wait (birthdays do, for good) with the limits of what may be sent."""
     return Facts(
         person=facts.person,
         customer_id=facts.customer_id,
@@ -119,6 +121,10 @@ def lifetime(facts: Facts) -> Facts:
         consent_analytics=facts.consent_analytics,
         segments=facts.segments,
         past=remembered.lasting(facts),
+        pending=facts.pending,
+        wakes=facts.wakes,
+        sent=facts.sent,
+        times=facts.times,
     )
 
 

@@ -6,7 +6,7 @@ with a default is left out of the payload when it has nothing to say.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -99,6 +99,36 @@ class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """Of `value`."""
 
 
+class Trigger(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """The moment to send something, by a rule of the model that is no drop-off."""
+
+    id: str
+    rule: str
+    person_id: str
+    anonymous_ids: list[str]
+    model: str
+    journey_id: str | None
+    phase: str | None
+    last_event: LastEvent
+    last_activity_at: int
+    armed_at: int
+    due_at: int
+    detected_at: int
+    channels: list[str]
+    segments: list[str]
+    consent: dict[str, bool]
+    session_id: str | None
+    cart: CartContent | None = None
+    campaign: Campaign | None = None
+    customer_id: str | None = None
+    cart_id: str | None = None
+    order_id: str | None = None
+    value: float | None = None
+    currency: str | None = None
+    """Of `value`."""
+    data: dict[str, Any] = {}
+
+
 class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A session that is over. A later `revision` of the same id replaces the earlier one."""
 
@@ -136,6 +166,16 @@ class Fired(msgspec.Struct, gc=False):
     why: str | None
 
 
+class TriggerFired(msgspec.Struct, gc=False):
+    """Inside the fold: a waiting trigger's time came. `why` withheld it, or None."""
+
+    message: Trigger
+    key: str
+    ends_with_order: bool
+    """Whether an order of the person takes it back."""
+    why: str | None
+
+
 class Ordered(msgspec.Struct, gc=False):
     """Inside the fold: an order was counted. `message` is the end of a drop-off, its own fields still to fill."""
 
@@ -152,6 +192,13 @@ class Withheld(msgspec.Struct, gc=False):
     """A drop-off that was due but must not be sent: counted, never published."""
 
     reason: str
+    why: str
+
+
+class TriggerWithheld(msgspec.Struct, gc=False):
+    """A trigger that was due but must not be sent: counted, never published."""
+
+    rule: str
     why: str
 
 
@@ -209,15 +256,17 @@ class Sales(msgspec.Struct, gc=False):
     currency: str
 
 
-Happening = Transition | SessionClosed | Fired | Ordered
+Happening = Transition | SessionClosed | Fired | TriggerFired | Ordered | Bound
 """What the fold reports; `said` turns it into outputs by what was said before."""
 
 Output = (
     Transition
     | DropOff
+    | Trigger
     | SessionClosed
     | Superseded
     | Withheld
+    | TriggerWithheld
     | Sales
     | Merged
     | Bound

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from tracker.domain import cart, segments
 from tracker.domain.events import Event
 from tracker.domain.ids import derive
-from tracker.domain.model import QuietHours
+from tracker.domain.limits import LONGEST_DEFERRAL, after_quiet, capped_until, note_sent
 from tracker.domain.outputs import DropOff, Fired, Happening, LastEvent, Ordered
 from tracker.domain.predicates import Moment
-from tracker.domain.state import Armed, Facts, Journey, SaidDropOff
+from tracker.domain.state import Armed, Facts, Journey, SaidDropOff, Sent
 from tracker.domain.table import CART_CHANGED, Table, TypeRule
 from tracker.domain.units import NEVER
-
-LONGEST_DEFERRAL = 7 * 86_400_000
-"""A drop-off deferred for longer than this (ms) is withheld."""
 
 
 def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: bool) -> None:
@@ -91,11 +86,13 @@ def disarm_cart(facts: Facts, table: Table) -> None:
 
 def fires_at(facts: Facts, table: Table) -> int | None:
     """When the armed rule fires if nothing more happens: due, but never within the gap of the last active event,
-    and after quiet hours."""
+    when the caps let it through, and after quiet hours."""
     armed = facts.armed
     if armed is None:
         return None
     at = max(armed.due, facts.active_at + table.gap)
+    if table.model.caps:
+        at = max(at, capped_until(facts, table))
     quiet = table.model.quiet_hours
     return at if quiet is None else after_quiet(at, quiet)
 
@@ -132,6 +129,8 @@ def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
         **about(facts, None, at, table),
     )
     why = None if allowed and at - armed.due <= LONGEST_DEFERRAL else "deferred_too_long" if allowed else "consent"
+    if why is None and table.model.caps:
+        note_sent(facts, Sent(at, spec.id), table, out)
     out.append(Fired(message, armed.rule, armed.names, armed.session_id, armed.event_id, armed.added_at, why))
 
 
@@ -175,21 +174,6 @@ def ended_by(dropoff: SaidDropOff, ordered: Ordered, table: Table) -> str | None
         return None
     without_ids = CART_CHANGED not in spec.when and dropoff.names == NO_NAMES
     return "cancelled" if spec.cart == "empty" or (without_ids and dropoff.added_at <= ts) else None
-
-
-def after_quiet(at: int, quiet: QuietHours) -> int:
-    """`at` itself, or the end of the quiet hours it falls into (ms UTC)."""
-    local = datetime.fromtimestamp(at / 1000, ZoneInfo(quiet.zone))
-    minute = local.hour * 60 + local.minute
-    inside = (
-        quiet.start <= minute < quiet.end if quiet.start <= quiet.end else minute >= quiet.start or minute < quiet.end
-    )
-    if not inside:
-        return at
-    end = local.replace(hour=quiet.end // 60, minute=quiet.end % 60, second=0, microsecond=0)
-    if minute >= quiet.end:
-        end += timedelta(days=1)
-    return round(end.timestamp() * 1000)
 
 
 Names = tuple[str | None, str | None, str | None]

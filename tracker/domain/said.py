@@ -9,6 +9,7 @@ import msgspec
 
 from tracker.domain.ids import derive, short_hash
 from tracker.domain.outputs import (
+    Bound,
     DropOff,
     Fired,
     Happening,
@@ -17,10 +18,20 @@ from tracker.domain.outputs import (
     SessionClosed,
     Superseded,
     Transition,
+    TriggerFired,
+    TriggerWithheld,
     Withheld,
 )
 from tracker.domain.rules import ended_by
-from tracker.domain.state import MAX_DROPOFFS, Said, SaidDropOff, SaidSession, State
+from tracker.domain.state import (
+    MAX_DROPOFFS,
+    MAX_SAID_TRIGGERS,
+    Said,
+    SaidDropOff,
+    SaidSession,
+    SaidTrigger,
+    State,
+)
 from tracker.domain.table import Table
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -36,6 +47,10 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
             _say_session(state, happening, out)
         elif isinstance(happening, Fired):
             _say_dropoff(state, happening, out)
+        elif isinstance(happening, TriggerFired):
+            _say_trigger(state.said, happening, out)
+        elif isinstance(happening, Bound):
+            out.append(happening)
         else:
             _say_order(state.said, happening, table, out)
 
@@ -140,6 +155,23 @@ def _say_dropoff(state: State, fired: Fired, out: list[Output]) -> None:
     )
     del said.dropoffs[:-MAX_DROPOFFS]
     out.append(Withheld(message.reason, why) if why else message)
+
+
+def _say_trigger(said: Said, fired: TriggerFired, out: list[Output]) -> None:
+    message = fired.message
+    rule, due, at = message.rule, message.due_at, message.detected_at
+    for known in said.triggers:
+        if known.rule != rule or known.key != fired.key:
+            continue
+        if known.due == due:
+            return
+        if known.gone and message.armed_at <= known.detected_at:
+            known.due, known.detected_at, known.gone = due, at, False
+            return
+    said.triggers.append(SaidTrigger(rule, fired.key, due, at))
+    del said.triggers[:-MAX_SAID_TRIGGERS]
+    why = fired.why or ("ordered" if fired.ends_with_order and said.ordered > at else None)
+    out.append(TriggerWithheld(rule, why) if why else message)
 
 
 def _say_order(said: Said, ordered: Ordered, table: Table, out: list[Output]) -> None:

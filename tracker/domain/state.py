@@ -7,6 +7,7 @@ the recent events) and the recent events themselves. At rest only facts and sayi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,9 @@ MAX_CART_LINES = 100
 MAX_ORDERS = 20
 MAX_CONVERTED = 20
 MAX_DROPOFFS = 20
+MAX_PENDING = 50
+MAX_SENT = 50
+MAX_SAID_TRIGGERS = 50
 MAX_IDS = 20
 MAX_CHANNELS = 20
 MAX_SEGMENTS = 20
@@ -87,6 +91,32 @@ class Armed(msgspec.Struct, array_like=True, gc=False):
     """`Facts.added_at` at that time."""
 
 
+class Pending(msgspec.Struct, array_like=True, gc=False):
+    """A trigger that waits: at most one per rule and key. Rules go by id, so that a changed model finds them."""
+
+    rule: str
+    key: str
+    """The cart's or order's id; "" for the person, and where there is none."""
+    at: int
+    due: int
+    event_id: str
+    day: tuple[int, int] | None = None
+    """(month, day) of what comes every year."""
+    data: dict[str, Any] = {}
+
+
+class Sent(msgspec.Struct, array_like=True, gc=False):
+    """A message that fell due lately: what caps, `again` and not saying it twice ask for."""
+
+    at: int
+    rule: str
+    key: str = ""
+    due: int = NEVER
+    capped: bool = True
+    """Whether it counts among the messages that caps allow."""
+    withheld: bool = False
+
+
 class Order(msgspec.Struct, array_like=True, gc=False):
     """An order; money in 1/10000 of the currency's unit. `refunded` has left the revenue."""
 
@@ -100,6 +130,8 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     names: tuple[str | None, str | None, str | None]
     refunded: int = 0
     cancelled: bool = False
+    kind: str = ""
+    """The type of its event."""
 
 
 class Past(msgspec.Struct, array_like=True, gc=False):
@@ -163,6 +195,12 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     segments: list[str] = []
     """Those that events name."""
     past: Past | None = None
+    pending: list[Pending] = []
+    wakes: int | None = None
+    """When the first of `pending` fires, None for never."""
+    sent: list[Sent] = []
+    times: dict[str, int] = {}
+    """How often the triggers of a rule were sent, where the rule has a limit."""
 
 
 class SaidDropOff(msgspec.Struct, array_like=True, gc=False):
@@ -185,6 +223,17 @@ class SaidDropOff(msgspec.Struct, array_like=True, gc=False):
     ended: str | None = None
     ended_by: str | None = None
     """The order that ended it."""
+
+
+class SaidTrigger(msgspec.Struct, array_like=True, gc=False):
+    """A trigger that was published (or withheld), as far as recent events, folded again, may repeat it."""
+
+    rule: str
+    key: str
+    due: int
+    detected_at: int
+    gone: bool = False
+    """Recent events, folded again, make no such trigger any more: one that takes its place is not sent."""
 
 
 class SaidSession(msgspec.Struct, array_like=True, gc=False):
@@ -215,6 +264,7 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     """8 bytes per recent order whose effect on drop-offs was said."""
     ordered: int = NEVER
     """The time of the latest order whose effect on drop-offs was said."""
+    triggers: list[SaidTrigger] = []
 
 
 class State(msgspec.Struct, array_like=True, gc=False):

@@ -20,7 +20,17 @@ from tracker.domain import identity, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
-from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, LateEvent, Output, Sales, SessionClosed
+from tracker.domain.outputs import (
+    AbsorbState,
+    Bound,
+    Forward,
+    Happening,
+    LateEvent,
+    Output,
+    Sales,
+    SessionClosed,
+    TriggerFired,
+)
 from tracker.domain.said import say
 from tracker.domain.state import (
     MAX_KEPT_BYTES,
@@ -81,7 +91,8 @@ def accept(
     if ts >= facts.fired and (ts > facts.last or (ts == facts.last and event_id > facts.last_id)):
         session = facts.session
         in_session = session is not None and ts - session.last < table.gap and ts - session.start < table.cap
-        if (not in_session or table.timed) and ts >= blocks_from(facts, table, watermark):
+        quiet = in_session and not table.timed and facts.wakes is None
+        if not quiet and ts >= blocks_from(facts, table, watermark):
             insort(state.waiting, (ts, event_id, raw))
             while len(state.waiting) > MAX_WAITING or (len(raw) > LARGE and _too_much(state.waiting)):
                 _force(state, table, watermark, out)
@@ -96,7 +107,12 @@ def accept(
         if state.tail_count - state.mid_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2:
             _move_base(state, table, watermark, out)
         waiting = state.waiting
-        if ts + table.gap <= watermark or (waiting and waiting[0][0] < blocks_from(facts, table, watermark)):
+        wakes = facts.wakes
+        if (
+            ts + table.gap <= watermark
+            or (wakes is not None and wakes <= watermark)
+            or (waiting and waiting[0][0] < blocks_from(facts, table, watermark))
+        ):
             advance(state, watermark, watermark, table, out)
         return "applied"
     _keep_base(state)
@@ -106,9 +122,9 @@ def accept(
 
 def next_due(state: State, table: Table, watermark: int) -> int:
     """When this state next wants `advance` to be called, FAR if never."""
-    if state.merged_into is not None or state.expired:
-        return FAR
     facts = state.facts
+    if state.merged_into is not None or state.expired:
+        return FAR if facts.wakes is None else facts.wakes
     if state.waiting:
         return blocks_from(facts, table, watermark)
     due = next_deadline(facts, table)
@@ -280,6 +296,9 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], m
     alive = {happening.session_id for happening in happenings if isinstance(happening, SessionClosed)}
     if facts.session is not None:
         alive.add(facts.session.id)
+    fired = {(h.message.rule, h.key, h.message.due_at) for h in happenings if isinstance(h, TriggerFired)}
+    for trigger in state.said.triggers:
+        trigger.gone = trigger.detected_at > state.base_ts and (trigger.rule, trigger.key, trigger.due) not in fired
     for known in state.said.sessions:
         known.gone = known.start > state.base_ts and known.id not in alive
     _count_sales(out, facts, state.facts.order_count, state.facts.revenue)
@@ -402,7 +421,7 @@ def _settle(state: State) -> None:
     state.ids = b""
     state.base_ts = _latest(state.facts)
     _drop_tail(state)
-    said.moves, said.entered, said.orders = [], {}, b""
+    said.moves, said.entered, said.orders, said.triggers = [], {}, b"", []
     alive = {journey.id for journey in (state.facts.journey, *state.facts.converted) if journey is not None}
     said.phases = {journey: phase for journey, phase in said.phases.items() if journey in alive}
     said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
@@ -414,4 +433,5 @@ def _expire(state: State) -> bool:
     state.said = Said()
     _drop_tail(state)
     state.expired = True
-    return bool(state.facts.order_ids or state.links or state.facts.consent_marketing)
+    facts = state.facts
+    return bool(facts.order_ids or state.links or facts.consent_marketing or facts.pending or facts.times)

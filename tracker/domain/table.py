@@ -8,7 +8,7 @@ from typing import Any
 
 from tracker.domain.compiling import Compiled, properties_of
 from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
-from tracker.domain.model import FoldSettings, Model
+from tracker.domain.model import DAY, FoldSettings, Model, Rule
 from tracker.domain.predicates import Predicate
 from tracker.domain.remembered import Memory, Tally
 
@@ -16,6 +16,8 @@ ANY = "any"
 """In a phase's `events`: any active event."""
 CART_CHANGED = "cart_changed"
 """In a rule's `when`: any change of the cart's content."""
+FIRST_IDENTIFIED = "first_identified"
+"""In a trigger's `when`: the first event of a person that names the customer."""
 CART_EMPTIED = "cart_emptied"
 """In a phase's `back_on`: the cart became empty, by whatever event but an order."""
 
@@ -54,6 +56,17 @@ class Way:
 
 
 @dataclass(slots=True)
+class TriggerRule:
+    """A rule that emits triggers, with what the fold asks of it."""
+
+    spec: Rule
+    where: Predicate | None
+    only_if: Predicate | None
+    ends_with_order: bool
+    """Whether an order of the person takes it back."""
+
+
+@dataclass(slots=True)
 class TypeRule:
     """What one event type can do under a model; phases and rules by index."""
 
@@ -85,6 +98,10 @@ class TypeRule:
     arms: tuple[int, ...] = ()
     disarms: tuple[int, ...] = ()
     """The drop-off rules that it takes back."""
+    triggers: tuple[TriggerRule, ...] = ()
+    """Those that the type arms."""
+    takes_back: tuple[TriggerRule, ...] = ()
+    """Those that the type takes back."""
     reopens: bool = False
     plain: bool = True
     """Nothing but session, journey and `before` to look at: the short way through the fold."""
@@ -114,19 +131,30 @@ class Table:
     kept_properties: dict[str, frozenset[str]]
     """By event type ("" for those that the model does not name), the properties that something asks for; all others
     are dropped when an event is taken in."""
+    triggers: dict[str, TriggerRule]
+    """By the rule's id."""
+    cart_triggers: tuple[TriggerRule, ...]
+    first_triggers: tuple[TriggerRule, ...]
+    """Those that the first event which names the customer arms."""
     gap: int = field(init=False)
     cap: int = field(init=False)
     lateness: int = field(init=False)
     shortest: int = field(init=False)
-    """No event makes a deadline earlier than its own time plus this."""
+    """But for triggers (`Facts.wakes`), no event makes a deadline earlier than its own time plus this."""
+    looks_back: int = field(init=False)
+    """For how long messages that were sent have to be remembered."""
 
     def __post_init__(self) -> None:
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap
         self.lateness = self.settings.allowed_lateness
+        rules = self.model.rules
         waits = [self.model.journey_timeout, self.settings.state_ttl]
+        waits += [rule.wait for rule in rules if rule.emit == "drop_off"]
         waits += [wait for rule in self.types.values() for _, wait in (*rule.leads, *rule.leads_after)]
         self.shortest = min(self.gap, self.lateness, *waits)
+        # A trigger that is overdue for longer than it may be deferred is never sent, so also not twice.
+        self.looks_back = max(8 * DAY, *(rule.again for rule in rules), *(cap.within for cap in self.model.caps))
 
     def rule_of(self, event_type: str) -> TypeRule:
         """The rule of a type; every type that the model does not name shares one."""
@@ -150,7 +178,12 @@ def compile_table(model: Model, settings: FoldSettings) -> Table:
     named |= {t for phase in model.phases for t in phase.back_on}
     named |= {t for rule in model.rules for t in (*rule.when, *rule.unless)}
     named |= set(model.conversion) | set(model.reopen) | set(memory.tallies)
-    names = list(EVENT_TYPES) + sorted(named - set(EVENT_TYPES) - {ANY, CART_CHANGED})
+    names = list(EVENT_TYPES) + sorted(named - set(EVENT_TYPES) - {ANY, CART_CHANGED, FIRST_IDENTIFIED})
+    triggers = {
+        rule.id: TriggerRule(rule, where, only_if, rule.key == "person" and bool({*rule.unless} & {*model.conversion}))
+        for rule, where, only_if in zip(model.rules, compiled.where, compiled.only_if, strict=True)
+        if rule.emit == "trigger"
+    }
     timed: dict[int, tuple[Way, ...]] = {}
     for index, phase in enumerate(model.phases):
         ways = zip(phase.enter, compiled.entries[index], strict=True)
@@ -160,8 +193,8 @@ def compile_table(model: Model, settings: FoldSettings) -> Table:
     return Table(
         model=model,
         settings=settings,
-        types={name: _type_rule(model, name, compiled, memory) for name in names},
-        other=_type_rule(model, "", compiled, memory),
+        types={name: _type_rule(model, name, compiled, memory, triggers) for name in names},
+        other=_type_rule(model, "", compiled, memory, triggers),
         purchase=purchase,
         phase_ids=[phase.id for phase in model.phases],
         back_on_emptied=sum(1 << i for i, p in enumerate(model.phases) if CART_EMPTIED in p.back_on),
@@ -172,6 +205,9 @@ def compile_table(model: Model, settings: FoldSettings) -> Table:
         only_if=compiled.only_if,
         timed=timed,
         kept_properties=_kept_properties(model, names),
+        triggers=triggers,
+        cart_triggers=tuple(t for t in triggers.values() if CART_CHANGED in t.spec.when),
+        first_triggers=tuple(t for t in triggers.values() if FIRST_IDENTIFIED in t.spec.when),
     )
 
 
@@ -184,14 +220,18 @@ def _kept_properties(model: Model, names: list[str]) -> dict[str, frozenset[str]
             for name in types if asked else ():
                 kept[name] = kept.get(name, frozenset()) | asked
     for rule in model.rules:
-        asked = properties_of(rule.where)
-        types = [*rule.when, *CART_OPS] if CART_CHANGED in rule.when else rule.when
+        asked = properties_of(rule.where) | {name for name in (rule.at, rule.yearly, *rule.data) if name is not None}
+        types = [*rule.when, *CART_OPS] if CART_CHANGED in rule.when else list(rule.when)
+        if FIRST_IDENTIFIED in rule.when:
+            types = ["", *names]  # any event may be a person's first
         for name in types if asked else ():
             kept[name] = kept.get(name, frozenset()) | asked
     return kept
 
 
-def _type_rule(model: Model, name: str, compiled: Compiled, memory: Memory) -> TypeRule:
+def _type_rule(
+    model: Model, name: str, compiled: Compiled, memory: Memory, triggers: dict[str, TriggerRule]
+) -> TypeRule:
     active = name not in PASSIVE_TYPES
     before = -1
     conditional: list[Way] = []
@@ -230,6 +270,8 @@ def _type_rule(model: Model, name: str, compiled: Compiled, memory: Memory) -> T
         back_from=sum(1 << i for i, p in enumerate(model.phases) if name in p.back_on and name != CART_EMPTIED),
         arms=tuple(i for i, r in enumerate(model.rules) if name in r.when and r.emit == "drop_off"),
         disarms=tuple(i for i, r in enumerate(model.rules) if name in r.unless and r.emit == "drop_off"),
+        triggers=tuple(t for t in triggers.values() if name in t.spec.when),
+        takes_back=tuple(t for t in triggers.values() if name in t.spec.unless),
         reopens=name in model.reopen,
     )
     rule.plain = not (
@@ -243,5 +285,7 @@ def _type_rule(model: Model, name: str, compiled: Compiled, memory: Memory) -> T
         or rule.back_from
         or rule.arms
         or rule.disarms
+        or rule.triggers
+        or rule.takes_back
     )
     return rule

@@ -14,14 +14,12 @@ import msgspec
 
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import DAY, MINUTE, Model
-from tracker.domain.table import ANY, CART_CHANGED
+from tracker.domain.table import ANY, CART_CHANGED, FIRST_IDENTIFIED
 from tracker.durations import format_duration
 from tracker.errors import ModelError
 from tracker.journeys.reader import Key, Reader, nearest
 
 CONVERTING = ("order_completed", "trial_started", "subscription_started", "contract_signed")
-FIRST_IDENTIFIED = "first_identified"
-"""In a rule's `when`: the first event that names the customer."""
 SHORTEST_WAIT, LONGEST_WAIT = 5 * MINUTE, 182 * DAY
 MOST_PHASES = 60
 

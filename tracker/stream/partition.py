@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
-from tracker.domain.outputs import Bound, DropOff, Output, Withheld
+from tracker.domain.outputs import Bound, DropOff, Output, Trigger, TriggerWithheld, Withheld
 from tracker.domain.state import State, decode_state, encode_state, new_state
 from tracker.domain.step import absorb, accept, advance, merge, next_due
 from tracker.domain.table import Table
@@ -184,8 +184,9 @@ class PartitionFold:
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
             if outcome != "duplicate" and (outcome != "late" or event.consent is not None or key not in self._fresh):
-                timer = state.timer
-                if timer is None or timer > ts + table.shortest or outcome == "waiting":
+                timer, wakes = state.timer, state.facts.wakes
+                sooner = timer is None or timer > ts + table.shortest or (wakes is not None and wakes < timer)
+                if sooner or outcome == "waiting":
                     self._set_timer(key, state)
                 self._keep(key, state)
             if out:
@@ -303,6 +304,9 @@ class PartitionFold:
             if isinstance(output, Withheld):
                 tally.withheld[output.reason, output.why] += 1
                 continue
+            if isinstance(output, TriggerWithheld):
+                tally.triggers_withheld[output.rule, output.why] += 1
+                continue
             if isinstance(output, Bound):
                 tally.bounds[output.name] += 1
                 continue
@@ -310,6 +314,8 @@ class PartitionFold:
                 continue
             if isinstance(output, DropOff):
                 tally.dropoffs[output.reason, output.kind] += 1
+            elif isinstance(output, Trigger):
+                tally.triggers[output.rule] += 1
             encoded = self._encoder.encode(output, self.partition)
             if encoded is not None:
                 tally.outputs[self._encoder.plain(encoded.topic)] += 1

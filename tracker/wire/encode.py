@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from tracker.domain.ids import derive
-from tracker.domain.outputs import AbsorbState, DropOff, Forward, LateEvent, Output, SessionClosed, Transition
+from tracker.domain.outputs import AbsorbState, DropOff, Forward, LateEvent, Output, SessionClosed, Transition, Trigger
 from tracker.wire.control import FORWARD_HEADERS, Absorb, control_headers, encode_control
 from tracker.wire.partition import partition_of
 from tracker.wire.topics import Topics
@@ -40,6 +40,7 @@ class OutputEncoder:
         source = f"/{topics.track_group}".encode()
         self._transition = _constant(source, b"journey.transition")
         self._dropoff = {kind: _constant(source, b"journey." + kind.encode()) for kind in DROPOFF_KINDS}
+        self._trigger = _constant(source, b"journey.trigger")
         self._session = _constant(source, b"journey.session")
         self._late = _constant(source, b"journey.late")
 
@@ -61,6 +62,9 @@ class OutputEncoder:
             at = output.detected_at if output.kind == "dropped_off" else output.last_event.ts
             headers = _about(output.id, at, output.person_id, self._dropoff[output.kind])
             return Encoded(topics.dropoffs, partition, output.person_id.encode(), _json(output), headers)
+        if isinstance(output, Trigger):
+            headers = _about(output.id, output.detected_at, output.person_id, self._trigger)
+            return Encoded(topics.triggers, partition, output.person_id.encode(), _json(output), headers)
         if isinstance(output, Forward):
             key = output.to.encode()
             place = partition_of(key, self._partitions)
