@@ -66,6 +66,7 @@ class Session:
     exit_url: str | None = None
     has_order: bool = False
     closed: bool = False
+    channel: str | None = None
 
     @property
     def engaged(self) -> bool:
@@ -97,6 +98,9 @@ class Journey:
     came_from: list[int] = field(default_factory=list)
     converted: bool = False
     left: bool = False
+    channel: str | None = None
+    events: list[Event] = field(default_factory=list)
+    """Those it met: before the purchase all of them, afterwards those that are about its order."""
 
 
 @dataclass
@@ -271,6 +275,10 @@ class Fold:
         added = changed and any(quantity > before.get(line, 0) for line, quantity in self.cart.items())
         emptied = event.type == "cart_emptied" or bool(before and not self.cart)
         self.move(event, session, added=added, emptied=emptied)
+        if (journey := self.open_journey()) is not None:
+            journey.events.append(event)
+        if self.orders:
+            self.owner(event).events.append(event)
         self.move_after(event)
         if event.type == "product_added" and event.items:
             self.added_since_order = True
@@ -292,6 +300,7 @@ class Fold:
         current.ended_at = event.ts
         current.event_ids.append(event.event_id)
         current.page_count += event.type == "page_viewed"
+        current.channel = current.channel or event.channel
         if event.url is not None:
             current.entry_url = event.url if current.entry_url is None else current.entry_url
             current.exit_url = event.url
@@ -356,8 +365,9 @@ class Fold:
     def phase_id(self, journey: Journey) -> str | None:
         return None if journey.phase is None else self.table.phases[journey.phase].id
 
-    def open(self) -> Journey:
-        journey = Journey(len(self.journeys) + 1)
+    def open(self, event: Event) -> Journey:
+        visit = self.sessions[-1] if self.sessions and not self.sessions[-1].closed else None
+        journey = Journey(len(self.journeys) + 1, channel=visit.channel if visit else event.channel)
         self.journeys.append(journey)
         return journey
 
@@ -398,7 +408,7 @@ class Fold:
         fits = max(self.satisfied(event, {"before", "purchase"}), default=None)
         if journey is None:
             if self.may_open(event, session, added=added):
-                self.go(self.open(), 0 if fits is None else fits, event)
+                self.go(self.open(event), 0 if fits is None else fits, event)
             return
         assert journey.phase is not None
         if emptied and self.table.phases[journey.phase].back_on:
@@ -413,19 +423,24 @@ class Fold:
         fits = max(self.satisfied(event, {"after"}), default=None)
         if fits is None or not self.orders:
             return
-        about = [order for order in self.orders if event.order_id is not None and order.order_id == event.order_id]
-        if not about:
-            products = {item.product_id for item in event.items or ()}
-            about = [order for order in self.orders if order.products & products]
-        journey = self.journeys[(about or self.orders)[-1].journey - 1]
+        journey = self.owner(event)
         assert journey.phase is not None
         if fits > journey.phase:
             self.go(journey, fits, event)
 
+    def owner(self, event: Event) -> Journey:
+        """The converted journey that an event is about."""
+        about = [order for order in self.orders if event.order_id is not None and order.order_id == event.order_id]
+        if not about:
+            products = {item.product_id for item in event.items or ()}
+            about = [order for order in self.orders if order.products & products]
+        return self.journeys[(about or self.orders)[-1].journey - 1]
+
     # Orders
 
     def order(self, event: Event, session: Session | None) -> None:
-        journey = self.open_journey() or self.open()
+        journey = self.open_journey() or self.open(event)
+        journey.events.append(event)
         items = event.items or []
         worth = self.worth(event)
         self.orders.append(

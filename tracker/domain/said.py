@@ -65,7 +65,9 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
         session = state.facts.session
         start = session.start if session is not None and session.id == move.session_id else move.at
         said.sessions.append(SaidSession(move.session_id, start))
-    key = (move.at, move.journey_id, move.event_id or move.direction, move.to_phase or "")
+    # What time does comes before the events of that time.
+    by_time = "" if move.direction in {"enter", "forward", "skip"} else move.direction
+    key = (move.at, move.journey_id, move.event_id or by_time, move.to_phase or "")
     if key in said.moves:
         return
     stands = said.phases.get(move.journey_id, move.from_phase)
