@@ -221,14 +221,15 @@ def standing_of(fold: Fold, watermark: int) -> dict[str, object]:
 
 def standing_said(person: Person) -> dict[str, object]:
     """The same of the tracker's facts."""
-    facts, phases = person.state.facts, person.table.phase_ids
+    facts, phases = person.state.facts, person.table.courses[0].phase_ids
+    track = facts.tracks[0]
     expired = person.watermark - facts.cart_touched >= person.table.model.cart_ttl
     return {
         "cart": {} if expired else {line.product_id: line.quantity for line in facts.cart},
         "orders": facts.order_count,
         "revenue": {currency: amount for currency, amount in facts.revenue.items() if amount},
-        "journeys": facts.journeys,
-        "converted": [(journey.number, phases[journey.path[-1]]) for journey in facts.converted],
-        "phase": None if facts.journey is None else phases[facts.journey.path[-1]],
+        "journeys": track.journeys,
+        "converted": [(journey.number, phases[journey.path[-1]]) for journey in track.converted],
+        "phase": None if track.journey is None else phases[track.journey.path[-1]],
         "armed": facts.armed.event_id if facts.armed is not None else None,
     }

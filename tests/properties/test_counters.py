@@ -12,7 +12,7 @@ from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import table
 from tests.properties.test_batches import logs
 
-PHASES = table().phase_ids
+PHASES = table().courses[0].phase_ids
 
 
 def messages(worker: Worker, topic: str) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def test_journeys_counted_in_a_phase_are_those_that_stand_in_it(log: Log) -> Non
     worker = Worker().read(log)
     standing: Counter[str] = Counter()
     for state in worker.people().values():
-        journeys = [*state.facts.converted, *([state.facts.journey] if state.facts.journey else [])]
+        journeys = [*state.facts.tracks[0].converted, *([j] if (j := state.facts.tracks[0].journey) else [])]
         standing.update(PHASES[journey.path[-1]] for journey in journeys if journey.path)
     counted = {name.rsplit(":", 1)[1]: count for name, count in worker.counted().items() if name.startswith("in:")}
     assert counted == dict(standing)

@@ -265,7 +265,7 @@ def test_a_model_that_asks_for_nothing_remembers_nothing() -> None:
     person = after(Person(), events((0, VIEW), (1, ORDER), (2, "order_delivered")))
     facts = person.state.facts
     assert facts.past is None
-    assert (facts.session and facts.session.counts, facts.converted[0].counts) == (None, None)
+    assert (facts.session and facts.session.counts, facts.tracks[0].converted[0].counts) == (None, None)
 
 
 def test_an_entry_asks_before_it_lets_in() -> None:
@@ -285,7 +285,7 @@ def test_the_furthest_entry_whose_condition_holds_is_taken() -> None:
 def test_an_event_whose_condition_does_not_hold_opens_no_journey() -> None:
     table = phase_with(0, Entry((VIEW,), where=condition({"orders": {"at_least": 1}})))
     person = after(Person(table=table), events((0, "page_viewed"), (1, NEWS)))
-    assert (moves(person), person.state.facts.journey, person.state.facts.journeys) == ([], None, 0)
+    assert (moves(person), person.state.facts.tracks[0].journey, person.state.facts.tracks[0].journeys) == ([], None, 0)
 
 
 def test_after_the_purchase_the_journey_of_the_order_is_asked() -> None:

@@ -52,14 +52,14 @@ def test_the_default_model_has_the_three_drop_off_rules(model: Model) -> None:
 
 def test_the_engine_enters_each_phase_by_what_the_model_says(model: Model) -> None:
     table = compile_table(model, FoldSettings())
-    assert table.rule_of("page_viewed").before == 0
-    assert table.rule_of("something_of_the_shops_own").before == 0
-    assert table.rule_of("ad_viewed").before == -1
-    assert table.rule_of("size_guide_viewed").before == 1
-    assert table.rule_of("product_added").before == 2
-    assert table.rule_of("order_delivered").after == (Way(3),)
-    assert table.rule_of("order_completed").after == (Way(4, orders=2),)
-    assert table.rule_of("product_reviewed").after == (Way(4),)
+    assert table.rule_of("page_viewed").steps[0].before == 0
+    assert table.rule_of("something_of_the_shops_own").steps[0].before == 0
+    assert table.rule_of("ad_viewed").steps[0].before == -1
+    assert table.rule_of("size_guide_viewed").steps[0].before == 1
+    assert table.rule_of("product_added").steps[0].before == 2
+    assert table.rule_of("order_delivered").steps[0].after == (Way(3),)
+    assert table.rule_of("order_completed").steps[0].after == (Way(4, orders=2),)
+    assert table.rule_of("product_reviewed").steps[0].after == (Way(4),)
 
 
 @pytest.mark.parametrize("name", builtin())

@@ -47,7 +47,7 @@ def journey(settings: Settings, person: str, as_json: bool) -> None:
 def view(state: State, model: Model) -> dict[str, Any]:
     """A state for people and scripts: phases and rules by name, money in the currency's unit, times in ms UTC."""
     facts = state.facts
-    armed = facts.armed
+    armed, track = facts.armed, facts.tracks[0]
     return {
         "person_id": facts.person,
         "customer_id": facts.customer_id,
@@ -55,8 +55,8 @@ def view(state: State, model: Model) -> dict[str, Any]:
         "last_event": {"event_id": facts.active_id, "type": facts.active_type, "ts": facts.active_at}
         if facts.active_id
         else None,
-        "journey": _journey(facts.journey, model) if facts.journey else None,
-        "converted": [_journey(journey, model) for journey in facts.converted],
+        "journey": _journey(track.journey, model) if track.journey else None,
+        "converted": [_journey(journey, model) for journey in track.converted],
         "session": {
             "session_id": facts.session.id,
             "started_at": facts.session.start,

@@ -34,7 +34,8 @@ from tracker.domain.units import FAR, NEVER
 class Compiled:
     """Every condition of a model, as predicates: of entries by phase and place, of rules by place."""
 
-    def __init__(self, model: Model, memory: Memory) -> None:
+    def __init__(self, model: Model) -> None:
+        memory = self.memory = Memory()
         known: dict[str, Predicate] = {}
         ttl = model.cart_ttl
         for segment in model.segments:  # each may name those before it

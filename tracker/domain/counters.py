@@ -64,10 +64,10 @@ def count(output: Output, zone: str, counts: Counts) -> None:
         counts[f"withheld:{output.why}"] += 1
     elif isinstance(output, Merged):
         counts["people"] -= 1
-        for phase, at in output.entries:
-            counts[f"entered:{output.model}:{phase}:{day_of(at // QUARTER, zone)}"] -= 1
-        for at in output.converted:
-            counts[f"converted:{output.model}:{day_of(at // QUARTER, zone)}"] -= 1
+        for model, phase, at in output.entries:
+            counts[f"entered:{model}:{phase}:{day_of(at // QUARTER, zone)}"] -= 1
+        for model, at in output.converted:
+            counts[f"converted:{model}:{day_of(at // QUARTER, zone)}"] -= 1
 
 
 def _count_transition(move: Transition, zone: str, counts: Counts) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tracker.domain import cart, journeys, orders, remembered, rules, sessions, triggers
 from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
-from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts
+from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts, Track
 from tracker.domain.table import Cart, Table, TypeRule
 from tracker.domain.units import FAR, NEVER
 
@@ -33,7 +33,7 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
     tally = None
     if not rule.plain:
         tally = rule.tally
-        if rule.converts:
+        if rule.orders:
             new_order = not orders.known(facts, event)
             if not new_order:
                 active = False
@@ -70,35 +70,47 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         if emptied:
             rules.disarm_cart(facts, table)
 
-    journey = facts.journey
-    if journey is None and active and not new_order and journeys.opens(facts, rule, added):
-        journey = journeys.try_to_open(facts, event, rule, table)
-    elif journey is not None:
-        journey.met |= rule.bit
-        if tally is not None and tally.journey:
-            remembered.note_on(journey, event)
-    if journey is not None:
+    again = rule.orders and not new_order
+    if len(facts.tracks) < len(table.courses):
+        add_tracks(facts, table)
+    if new_order:
+        facts.order_count += 1  # models that it does not convert ask for the orders with it; it is counted below
+    for track, course, steps in zip(facts.tracks, table.courses, rule.steps, strict=True):
+        journey = track.journey
+        converts = steps.converts and not again
+        if journey is None:
+            if not active or converts or not journeys.opens(facts, track, steps, added):
+                continue
+            journey = journeys.try_to_open(facts, track, event, steps, course, table)
+            if journey is None:
+                continue
+        else:
+            journey.met |= rule.bit
+            if steps.counted and not again:
+                remembered.note_on(journey, event)
         if active:
             journey.last_active = ts
             if session is not None and (new_session or not journey.channels):
                 journeys.note_channel(journey, session.channel)
-        if not new_order:
+        if not converts:
             current = journey.path[-1] if journey.path else -1
-            phase = rule.before if not rule.conditional else journeys.target(facts, journey, event, rule)
+            phase = steps.before if not steps.conditional else journeys.target(facts, journey, event, steps)
             if phase > current and (active or current >= 0):
-                journeys.advance(facts, journey, phase, ts, event, table, out, session_id)
-            elif current >= 0 and (rule.back_from | (table.back_on_emptied if emptied else 0)) >> current & 1:
-                journeys.step_back(facts, journey, event, table, out, session_id)
+                journeys.advance(facts, journey, phase, ts, event, course, out, session_id)
+            elif current >= 0 and (steps.back_from | (course.back_on_emptied if emptied else 0)) >> current & 1:
+                journeys.step_back(facts, journey, event, course, out, session_id)
+    if new_order:
+        facts.order_count -= 1
     if not rule.plain:
         _apply_special(facts, event, rule, table, out, session_id, new_order, changed)
     first = nameless and facts.customer_id is not None
     if (first or not rule.plain) and (
         rule.triggers or rule.takes_back or (changed and table.cart_triggers) or (first and table.first_triggers)
     ):
-        copy = rule.converts and not new_order
+        copy = rule.orders and not new_order
         triggers.take(facts, event, rule, table, out, changed, first, cart_id, copy)
     if new_session and session is not None:
-        session.phase_at_start = _phase(facts, table)
+        session.phase_at_start = sessions.phase(facts, table)
 
 
 def _apply_special(
@@ -111,14 +123,20 @@ def _apply_special(
     new_order: bool,
     changed: bool,
 ) -> None:
+    order_id = event.order_id
     if new_order:
-        _complete_order(facts, event, rule, table, out, session_id)
-    elif rule.leads and facts.journey is not None:
-        journeys.lead(facts.journey, rule.leads, event.ts)
+        order_id = _complete_order(facts, event, table, out, session_id)
     if rule.refund:
         orders.refund(facts, event)
-    if rule.follows and (new_order or not rule.converts):
-        journeys.follow(facts, event, rule, table, out, session_id, new_order)
+    again = rule.orders and not new_order
+    for track, course, steps in zip(facts.tracks, table.courses, rule.steps, strict=True):
+        converts = steps.converts and not again
+        if converts:
+            journeys.convert(facts, track, order_id, event, steps, course, table, out, session_id)
+        elif steps.leads and track.journey is not None:
+            journeys.lead(track.journey, steps.leads, event.ts)
+        if steps.follows and not again:
+            journeys.follow(facts, track, event, steps, course, out, session_id, converts)
     if rule.disarms:
         rules.take_back(facts, event, rule, table)
     if rule.arms or changed:
@@ -127,11 +145,13 @@ def _apply_special(
         rules.arm(facts, event, rule, table, changed)
 
 
-def _complete_order(
-    facts: Facts, event: Event, rule: TypeRule, table: Table, out: list[Happening], session_id: str | None
-) -> None:
+def add_tracks(facts: Facts, table: Table) -> None:
+    """As many tracks as there are models."""
+    facts.tracks += [Track() for _ in range(len(table.courses) - len(facts.tracks))]
+
+
+def _complete_order(facts: Facts, event: Event, table: Table, out: list[Happening], session_id: str | None) -> str:
     order = orders.count(facts, event, table, session_id, out)
-    journeys.convert(facts, order, event, rule, table, out, session_id)
     facts.armed = None
     facts.dropped = []
     cart.expire(facts, event.ts, table)
@@ -140,6 +160,7 @@ def _complete_order(
     facts.added_at = NEVER
     if facts.session is not None and facts.session.id == session_id:
         facts.session.ordered = True
+    return order.id
 
 
 def _describe(facts: Facts, event: Event) -> None:
@@ -164,11 +185,6 @@ def _describe(facts: Facts, event: Event) -> None:
             facts.consent_analytics = (event.ts, event.event_id, consent.analytics)
 
 
-def _phase(facts: Facts, table: Table) -> str | None:
-    journey = facts.journey or (facts.converted[-1] if facts.converted else None)
-    return table.phase_ids[journey.path[-1]] if journey is not None and journey.path else None
-
-
 def next_deadline(facts: Facts, table: Table) -> int:
     """When time alone next changes these facts, FAR if it never does."""
     due = FAR
@@ -179,10 +195,11 @@ def next_deadline(facts: Facts, table: Table) -> int:
         at = rules.fires_at(facts, table)
         if at is not None and at < due:
             due = at
-    if facts.journey is not None:
-        at = facts.journey.last_active + table.model.journey_timeout
-        if at < due:
-            due = at
+    for track, course in zip(facts.tracks, table.courses, strict=False):
+        if track.journey is not None:
+            at = track.journey.last_active + course.timeout
+            if at < due:
+                due = at
     if table.timed:
         due = min(due, journeys.leads_at(facts))
     wakes = facts.wakes
@@ -214,8 +231,8 @@ def fire_deadlines(facts: Facts, at: int, table: Table, out: list[Happening]) ->
             facts.wakes = triggers.next_due(facts, table)
     while (wakes := facts.wakes) is not None and wakes <= at:
         triggers.fire(facts, wakes, table, out)
-    if table.timed:
-        journeys.lead_on(facts, at, table, out)
-    journey = facts.journey
-    if journey is not None and journey.last_active + table.model.journey_timeout <= at:
-        journeys.leave(facts, at, table, out)
+    for track, course in zip(facts.tracks, table.courses, strict=False):
+        if course.timed:
+            journeys.lead_on(facts, track, at, course, out)
+        if track.journey is not None and track.journey.last_active + course.timeout <= at:
+            journeys.leave(facts, track, at, course, out)

@@ -8,6 +8,7 @@ import msgspec
 
 from tracker.domain import journeys, remembered, sessions, triggers
 from tracker.domain.events import Item
+from tracker.domain.fold import add_tracks
 from tracker.domain.orders import earn, give_back, take_early, take_value
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output
 from tracker.domain.rules import about
@@ -26,8 +27,9 @@ from tracker.domain.state import (
     Said,
     Session,
     State,
+    Track,
 )
-from tracker.domain.table import Table
+from tracker.domain.table import Course, Table
 from tracker.domain.units import MONEY, NEVER
 
 T = TypeVar("T")
@@ -61,17 +63,21 @@ def past(facts: Facts, said: Said) -> Past:
 def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list[Happening], Merged]:
     """The anonymous journeys that do not go along in `kept` end with `merged` and leave the counters: the events
     that made them are forwarded and make the customer's."""
+    facts = state.facts
     out: list[Happening] = []
-    taken = {journey.id for journey in kept.converted}
-    ended = [journey for journey in state.facts.converted if journey.id not in taken]
-    entries = [entry for journey in ended for entry in journey.entries]
-    if state.facts.journey is not None:
-        entries += state.facts.journey.entries
-    for journey in ended:
-        journeys.end(state.facts, journey, ts, table, out, "merged")
-    journeys.leave(state.facts, ts, table, out, "merged")
-    converted = [journey.converted_at for journey in ended if journey.converted_at is not None]
-    return out, Merged(table.model.id, [(table.phase_ids[phase], at) for phase, at in entries], converted)
+    merged = Merged([], [])
+    taken = {journey.id for track in kept.tracks for journey in track.converted}
+    for track, course in zip(facts.tracks, table.courses, strict=False):
+        model, names = course.model.id, course.phase_ids
+        ended = [journey for journey in track.converted if journey.id not in taken]
+        for journey in [*ended, track.journey] if track.journey is not None else ended:
+            merged.entries.extend((model, names[phase], at) for phase, at in journey.entries)
+        for journey in ended:
+            journeys.end(facts, journey, ts, course, out, "merged")
+            if journey.converted_at is not None:
+                merged.converted.append((model, journey.converted_at))
+        journeys.leave(facts, track, ts, course, out, "merged")
+    return out, merged
 
 
 def is_empty(facts: Facts, said: Said) -> bool:
@@ -92,7 +98,9 @@ def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Fac
         own.active_at, own.active_id, own.active_type = other.active_at, other.active_id, other.active_type
     _join_orders(own, other)
     _join_sessions(own, other, table, out)
-    _join_journeys(own, other, table, out)
+    add_tracks(own, table)
+    for mine, theirs, course in zip(own.tracks, other.tracks, table.courses, strict=False):
+        _join_journeys(own, mine, theirs, course, out)
     _join_carts(own, other)
     own.armed = _stronger(own.armed, other.armed, own.orders, table)
     own.dropped = _union(own.dropped, other.dropped)
@@ -219,38 +227,38 @@ def _unite(first: Session, last: Session) -> Session:
     )
 
 
-def _join_journeys(own: Facts, other: Facts, table: Table, out: list[Happening]) -> None:
-    converted = sorted(own.converted + other.converted, key=lambda journey: (journey.opened_at, journey.id))
-    own.converted = converted[-MAX_CONVERTED:]
-    theirs = other.journey
-    if other.converted and own.journey is None and not own.converted:
-        own.ordered_last = other.ordered_last
-    if theirs is None or not theirs.path:
+def _join_journeys(own: Facts, mine: Track, theirs: Track, course: Course, out: list[Happening]) -> None:
+    if theirs.converted and mine.journey is None and not mine.converted:
+        mine.ordered_last = theirs.ordered_last
+    converted = sorted(mine.converted + theirs.converted, key=lambda journey: (journey.opened_at, journey.id))
+    mine.converted = converted[-MAX_CONVERTED:]
+    other = theirs.journey
+    if other is None or not other.path:
         return
-    mine = own.journey
-    if mine is None:
-        own.journeys += 1
-        number = own.journeys
-        mine = own.journey = msgspec.structs.replace(
-            theirs, id=journeys.journey_id(own.person, table, number), number=number, path=[], entries=[]
+    journey = mine.journey
+    if journey is None:
+        mine.journeys += 1
+        number = mine.journeys
+        journey = mine.journey = msgspec.structs.replace(
+            other, id=journeys.journey_id(own.person, course, number), number=number, path=[], entries=[]
         )
     else:
-        mine.met |= theirs.met
-        mine.opened_at = min(mine.opened_at, theirs.opened_at)
-        mine.last_active = max(mine.last_active, theirs.last_active)
-        mine.channels = _union(theirs.channels, mine.channels)
-        mine.counts = remembered.joined(mine.counts, theirs.counts)
-        mine.leads = _earliest(mine.leads, theirs.leads)
-    _gain(own, mine, theirs, table, out)
+        journey.met |= other.met
+        journey.opened_at = min(journey.opened_at, other.opened_at)
+        journey.last_active = max(journey.last_active, other.last_active)
+        journey.channels = _union(other.channels, journey.channels)
+        journey.counts = remembered.joined(journey.counts, other.counts)
+        journey.leads = _earliest(journey.leads, other.leads)
+    _gain(own, journey, other, course, out)
 
 
-def _gain(own: Facts, mine: Journey, theirs: Journey, table: Table, out: list[Happening]) -> None:
+def _gain(own: Facts, mine: Journey, theirs: Journey, course: Course, out: list[Happening]) -> None:
     """Phases that only the anonymous journey had entered are published `backfilled`; the furthest is current."""
     entered = dict(theirs.entries)
     for phase in sorted(set(theirs.path) - set(mine.path)):
         current = mine.path[-1] if mine.path else -1
         at = entered.get(phase, theirs.moved_at)
-        gained = journeys.backfilled(own, mine, phase, at, table, moves=phase > current)
+        gained = journeys.backfilled(own, mine, phase, at, course, moves=phase > current)
         if not mine.path:
             gained.direction = "enter"  # the customer had no journey: this begins one
         out.append(gained)

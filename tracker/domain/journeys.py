@@ -1,4 +1,4 @@
-"""Journeys: at most one before purchase, moved by events through the model's phases, then followed per order."""
+"""Journeys: per model at most one before purchase, moved by events through the phases, then followed."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ from tracker.domain.events import EVENT_TYPES, Event
 from tracker.domain.ids import derive
 from tracker.domain.outputs import Direction, Happening, Transition
 from tracker.domain.predicates import Moment
-from tracker.domain.state import MAX_CHANNELS, MAX_CONVERTED, Facts, Journey, Order
-from tracker.domain.table import Table, TypeRule, Way
+from tracker.domain.state import MAX_CHANNELS, MAX_CONVERTED, Facts, Journey, Track
+from tracker.domain.table import Course, Steps, Table, Way
 from tracker.domain.units import FAR
 
 
-def try_to_open(facts: Facts, event: Event, rule: TypeRule, table: Table) -> Journey | None:
+def try_to_open(facts: Facts, track: Track, event: Event, steps: Steps, course: Course, table: Table) -> Journey | None:
     """Begin the next journey if the event enters a phase."""
-    if rule.before < 0 and not rule.conditional:
+    if steps.before < 0 and not steps.conditional:
         return None
-    ordered_last = facts.ordered_last
-    journey = open_journey(facts, event, rule, table)
-    if rule.before >= 0 or target(facts, journey, event, rule) >= 0:
+    ordered_last = track.ordered_last
+    journey = open_journey(facts, track, event, steps, course, table)
+    if steps.before >= 0 or target(facts, journey, event, steps) >= 0:
         return journey
-    facts.journey = None
-    facts.journeys -= 1
-    facts.ordered_last = ordered_last
+    track.journey = None
+    track.journeys -= 1
+    track.ordered_last = ordered_last
     return None
 
 
-def open_journey(facts: Facts, event: Event, rule: TypeRule, table: Table) -> Journey:
+def open_journey(facts: Facts, track: Track, event: Event, steps: Steps, course: Course, table: Table) -> Journey:
     """Begin the person's next journey; its dimensions are those of the session it starts in."""
     session = facts.session
-    number = facts.journeys = facts.journeys + 1
+    number = track.journeys = track.journeys + 1
     journey = Journey(
-        id=journey_id(facts.person, table, number),
+        id=journey_id(facts.person, course, number),
         number=number,
         opened_at=event.ts,
         moved_at=event.ts,
         last_active=event.ts,
-        met=rule.bit,
+        met=steps.bit,
         channel=session.channel if session else event.channel,
         device=session.device if session else event.device,
         campaign=session.campaign if session else event.campaign,
     )
-    if rule.tally is not None and rule.tally.journey:
+    if steps.counted:
         remembered.note_on(journey, event)
     journey.segments = segments.of(facts, journey, event, event.ts, table)
-    facts.journey = journey
-    facts.ordered_last = False
+    track.journey = journey
+    track.ordered_last = False
     return journey
 
 
-def journey_id(person: str, table: Table, number: int) -> str:
+def journey_id(person: str, course: Course, number: int) -> str:
     """The id of a person's journey by its running number."""
-    return derive("journey", person, table.model.id, number)
+    return derive("journey", person, course.model.id, number)
 
 
-def opens(facts: Facts, rule: TypeRule, added: bool) -> bool:
+def opens(facts: Facts, track: Track, steps: Steps, added: bool) -> bool:
     """Whether an active event begins a journey while none is under way."""
-    if not facts.ordered_last or added:
-        return True
+    if not track.ordered_last or added:
+        return steps.opens
     session = facts.session
-    return rule.reopens and (session is None or session.id != facts.order_session)
+    return steps.reopens and (session is None or session.id != facts.order_session)
 
 
-def target(facts: Facts, journey: Journey, event: Event, rule: TypeRule) -> int:
+def target(facts: Facts, journey: Journey, event: Event, steps: Steps) -> int:
     """The furthest phase up to the purchase that the event satisfies, -1 for none."""
-    phase = _furthest(rule.conditional, Moment(facts, journey, event, event.ts))
-    return phase if phase >= 0 else rule.before
+    phase = _furthest(steps.conditional, Moment(facts, journey, event, event.ts))
+    return phase if phase >= 0 else steps.before
 
 
 def _furthest(ways: tuple[Way, ...], moment: Moment) -> int:
@@ -85,7 +85,7 @@ def move(
     direction: Direction,
     at: int,
     event: Event | None,
-    table: Table,
+    course: Course,
     out: list[Happening],
     session_id: str | None,
 ) -> None:
@@ -99,7 +99,7 @@ def move(
         journey.entries.append((phase, at))
     if journey.leads:
         journey.leads = [lead for lead in journey.leads if lead[1] > phase]
-    out.append(_transition(facts, journey, table, current, phase, direction, at, event, session_id))
+    out.append(_transition(facts, journey, course, current, phase, direction, at, event, session_id))
     journey.moved_at = at
 
 
@@ -109,7 +109,7 @@ def advance(
     phase: int,
     at: int,
     event: Event | None,
-    table: Table,
+    course: Course,
     out: list[Happening],
     session_id: str | None,
 ) -> None:
@@ -118,61 +118,68 @@ def advance(
     if phase <= current:
         return
     direction: Direction = "enter" if current < 0 else "forward" if phase == current + 1 else "skip"
-    move(facts, journey, phase, direction, at, event, table, out, session_id)
+    move(facts, journey, phase, direction, at, event, course, out, session_id)
 
 
 def step_back(
-    facts: Facts, journey: Journey, event: Event, table: Table, out: list[Happening], session_id: str | None
+    facts: Facts, journey: Journey, event: Event, course: Course, out: list[Happening], session_id: str | None
 ) -> None:
     """Back to the previous furthest phase; a journey that began in this one stays."""
     if len(journey.path) > 1:
-        move(facts, journey, journey.path[-2], "back", event.ts, event, table, out, session_id)
+        move(facts, journey, journey.path[-2], "back", event.ts, event, course, out, session_id)
 
 
 def convert(
     facts: Facts,
-    order: Order,
+    track: Track,
+    order_id: str | None,
     event: Event,
-    rule: TypeRule,
+    steps: Steps,
+    course: Course,
     table: Table,
     out: list[Happening],
     session_id: str | None,
-) -> Journey:
-    """An order enters (where need be) and completes the purchase phase; the journey is then the order's."""
-    journey = facts.journey or open_journey(facts, event, rule, table)
-    move(facts, journey, table.purchase, "converted", event.ts, event, table, out, session_id)
+) -> None:
+    """Enter (where need be) and complete the purchase phase; the journey is then the order's. A part that nothing
+    has begun is not converted."""
+    journey = track.journey
+    if journey is None:
+        if course.part:
+            return
+        journey = open_journey(facts, track, event, steps, course, table)
+    move(facts, journey, course.purchase, "converted", event.ts, event, course, out, session_id)
     journey.leads = []
-    journey.order_id = order.id
+    journey.order_id = order_id
     journey.converted_at = event.ts
-    order.journey = journey.id
-    facts.journey = None
-    facts.ordered_last = True
-    facts.converted.append(journey)
-    if len(facts.converted) > MAX_CONVERTED:
-        del facts.converted[0]
-    return journey
+    track.journey = None
+    track.ordered_last = not course.part
+    track.converted.append(journey)
+    if len(track.converted) > MAX_CONVERTED:
+        del track.converted[0]
 
 
 def follow(
     facts: Facts,
+    track: Track,
     event: Event,
-    rule: TypeRule,
-    table: Table,
+    steps: Steps,
+    course: Course,
     out: list[Happening],
     session_id: str | None,
-    is_order: bool,
+    converted: bool,
 ) -> None:
-    """Try the phases after the purchase on the journey that the event belongs to; its own order it has met."""
-    journey = owner(facts, event)
+    """Try the phases after the purchase on the journey that the event belongs to; the one that it `converted` has
+    met it."""
+    journey = owner(facts, track, event)
     if journey is None:
         return
-    if not is_order:
-        journey.met |= rule.bit
-        if rule.tally is not None and rule.tally.journey:
+    if not converted:
+        journey.met |= steps.bit
+        if steps.counted:
             remembered.note_on(journey, event)
-    phase = _furthest(rule.after, Moment(facts, journey, event, event.ts))
-    advance(facts, journey, phase, event.ts, event, table, out, session_id)
-    lead(journey, rule.leads_after, event.ts)
+    phase = _furthest(steps.after, Moment(facts, journey, event, event.ts))
+    advance(facts, journey, phase, event.ts, event, course, out, session_id)
+    lead(journey, steps.leads_after, event.ts)
 
 
 def lead(journey: Journey, leads: tuple[tuple[int, int], ...], at: int) -> None:
@@ -188,30 +195,32 @@ def lead(journey: Journey, leads: tuple[tuple[int, int], ...], at: int) -> None:
 def leads_at(facts: Facts) -> int:
     """When time alone next leads a journey on, FAR if it never does."""
     at = FAR
-    if facts.journey is not None and facts.journey.leads:
-        at = facts.journey.leads[0][0]
-    for journey in facts.converted:
-        if journey.leads and journey.leads[0][0] < at:
-            at = journey.leads[0][0]
+    for track in facts.tracks:
+        for journey in _all_of(track):
+            if journey.leads and journey.leads[0][0] < at:
+                at = journey.leads[0][0]
     return at
 
 
-def lead_on(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
+def _all_of(track: Track) -> list[Journey]:
+    return track.converted if track.journey is None else [*track.converted, track.journey]
+
+
+def lead_on(facts: Facts, track: Track, at: int, course: Course, out: list[Happening]) -> None:
     """Each journey moves to the furthest phase whose time has come and whose conditions hold."""
-    journeys = [*facts.converted, facts.journey] if facts.journey is not None else facts.converted
-    for journey in journeys:
+    for journey in _all_of(track):
         if not journey.leads or journey.leads[0][0] > at:
             continue
         phases = [phase for due, phase in journey.leads if due <= at]
         journey.leads = [lead for lead in journey.leads if lead[0] > at]
         moment = Moment(facts, journey, None, at)
-        phase = max((_furthest(table.timed.get(phase, ()), moment) for phase in phases), default=-1)
-        advance(facts, journey, phase, at, None, table, out, None)
+        phase = max((_furthest(course.timed.get(phase, ()), moment) for phase in phases), default=-1)
+        advance(facts, journey, phase, at, None, course, out, None)
 
 
-def owner(facts: Facts, event: Event) -> Journey | None:
+def owner(facts: Facts, track: Track, event: Event) -> Journey | None:
     """The converted journey by order id, else of the latest order with the product, else the latest."""
-    converted = facts.converted
+    converted = track.converted
     if not converted:
         return None
     if event.order_id:
@@ -223,31 +232,33 @@ def owner(facts: Facts, event: Event) -> Journey | None:
         for order in reversed(facts.orders):
             if products.intersection(order.products):
                 for journey in reversed(converted):
-                    if journey.id == order.journey:
+                    if journey.order_id == order.id:
                         return journey
     return converted[-1]
 
 
-def leave(facts: Facts, at: int, table: Table, out: list[Happening], direction: Direction = "left") -> None:
+def leave(
+    facts: Facts, track: Track, at: int, course: Course, out: list[Happening], direction: Direction = "left"
+) -> None:
     """The journey before purchase ends without an order."""
-    journey = facts.journey
+    journey = track.journey
     if journey is None:
         return
-    end(facts, journey, at, table, out, direction)
-    facts.journey = None
-    facts.ordered_last = False
+    end(facts, journey, at, course, out, direction)
+    track.journey = None
+    track.ordered_last = False
 
 
-def end(facts: Facts, journey: Journey, at: int, table: Table, out: list[Happening], direction: Direction) -> None:
+def end(facts: Facts, journey: Journey, at: int, course: Course, out: list[Happening], direction: Direction) -> None:
     """Say that a journey is over."""
     current = journey.path[-1] if journey.path else None
-    out.append(_transition(facts, journey, table, current, None, direction, at, None, None))
+    out.append(_transition(facts, journey, course, current, None, direction, at, None, None))
 
 
-def backfilled(facts: Facts, journey: Journey, phase: int, at: int, table: Table, moves: bool) -> Transition:
+def backfilled(facts: Facts, journey: Journey, phase: int, at: int, course: Course, moves: bool) -> Transition:
     """An entry learned of afterwards, by a merge; `moves` where it lies beyond the present phase."""
     current = journey.path[-1] if moves and journey.path else None
-    move = _transition(facts, journey, table, current, phase, "backfilled", at, None, None)
+    move = _transition(facts, journey, course, current, phase, "backfilled", at, None, None)
     move.dwell_ms = None
     return move
 
@@ -268,7 +279,7 @@ def touchpoints(met: int) -> list[str]:
 def _transition(
     facts: Facts,
     journey: Journey,
-    table: Table,
+    course: Course,
     current: int | None,
     phase: int | None,
     direction: Direction,
@@ -276,7 +287,7 @@ def _transition(
     event: Event | None,
     session_id: str | None,
 ) -> Transition:
-    names = table.phase_ids
+    names = course.phase_ids
     to_phase = None if phase is None else names[phase]
     event_id = event.event_id if event is not None else None
     by_time = phase is not None and direction != "backfilled"
@@ -284,7 +295,7 @@ def _transition(
         id=derive(journey.id, event_id or ("time" if by_time else direction), to_phase),
         person_id=facts.person,
         anonymous_ids=facts.anonymous_ids,
-        model=table.model.id,
+        model=course.model.id,
         journey_id=journey.id,
         from_phase=None if current is None else names[current],
         to_phase=to_phase,

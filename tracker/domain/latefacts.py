@@ -14,7 +14,7 @@ from tracker.domain.table import Table, TypeRule
 
 def known(facts: Facts, event: Event, rule: TypeRule) -> bool:
     """Whether this order or refund was counted before."""
-    return orders.known(facts, event) if rule.converts else orders.refund_known(facts, event)
+    return orders.known(facts, event) if rule.orders else orders.refund_known(facts, event)
 
 
 def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> None:
@@ -31,7 +31,7 @@ def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> Non
         triggers.take_back_late(facts, event, rule, table)
     if rule.refund:
         orders.refund(facts, event)
-    if rule.converts:
+    if rule.orders:
         order = orders.count(facts, event, table, None, out)
         armed = facts.armed
         if armed is not None and (armed.at <= event.ts or rules.same_names(armed.names, order.names)):

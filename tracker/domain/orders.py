@@ -7,7 +7,7 @@ from tracker.domain.events import Event
 from tracker.domain.ids import short_hash
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Ordered
 from tracker.domain.rules import about
-from tracker.domain.state import MAX_ORDERS, Facts, Order
+from tracker.domain.state import MAX_ORDERS, Facts, Order, Track
 from tracker.domain.table import Table
 from tracker.domain.units import MONEY, worth
 
@@ -32,7 +32,6 @@ def count(facts: Facts, event: Event, table: Table, session_id: str | None, out:
         value=_value(event),
         currency=event.currency or facts.currency or "",
         products=sorted({item.product_id for item in event.items or []}),
-        journey=None,
         session_id=session_id,
         names=(key, event.cart_id, event.checkout_id),
         kind=event.type,
@@ -111,8 +110,8 @@ def lifetime(facts: Facts) -> Facts:
         anonymous_ids=facts.anonymous_ids,
         last=facts.last,
         last_id=facts.last_id,
+        tracks=[Track(journeys=track.journeys) for track in facts.tracks],
         sessions=facts.sessions,
-        journeys=facts.journeys,
         currency=facts.currency,
         order_count=facts.order_count,
         revenue=facts.revenue,

@@ -215,12 +215,11 @@ class Superseded(msgspec.Struct, gc=False):
 
 
 class Merged(msgspec.Struct, gc=False):
-    """An anonymous person went into a customer and leaves the map's counters, with the phases (id, at) that their
-    journeys had entered, and the times at which those converted."""
+    """An anonymous person went into a customer and leaves the counters, with the phases (model, id, at) that their
+    journeys had entered, and the times (model, at) at which those converted."""
 
-    model: str
-    entries: list[tuple[str, int]]
-    converted: list[int]
+    entries: list[tuple[str, str, int]]
+    converted: list[tuple[str, int]]
 
 
 class Forward(msgspec.Struct, gc=False):

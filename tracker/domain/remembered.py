@@ -48,6 +48,20 @@ class Memory:
             tally.last_active = self.last_active
         return tally
 
+    def add(self, other: Memory) -> None:
+        """Remember what `other` does as well."""
+        for name, theirs in other.tallies.items():
+            mine = self.tally(name)
+            mine.limit = max(mine.limit, theirs.limit)
+            mine.longest = max(mine.longest, theirs.longest)
+            mine.session |= theirs.session
+            mine.journey |= theirs.journey
+            mine.ever |= theirs.ever
+            mine.delivery |= theirs.delivery
+        self.met |= other.met
+        self.first_seen |= other.first_seen
+        self.last_active |= other.last_active
+
     def tally(self, event_type: str) -> Tally:
         """The tally of a type, begun where there is none."""
         return self.tallies.setdefault(event_type, Tally())

@@ -50,8 +50,9 @@ def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: 
 
 
 def present(facts: Facts) -> Journey | None:
-    """The journey that rules and segments ask about: the one before purchase, else the latest converted."""
-    return facts.journey or (facts.converted[-1] if facts.converted else None)
+    """The first model's journey that rules and segments ask about: the one before purchase, else the last converted."""
+    track = facts.tracks[0]
+    return track.journey or (track.converted[-1] if track.converted else None)
 
 
 def take_back(facts: Facts, event: Event, rule: TypeRule, table: Table) -> None:
@@ -137,7 +138,7 @@ def fire(facts: Facts, at: int, table: Table, out: list[Happening]) -> None:
 def about(facts: Facts, event: Event | None, now: int, table: Table) -> dict[str, Any]:
     """The fields that every message on the drop-off topic says of the person, as they are `now`; `event` is the one
     that brings it about, if any does."""
-    journey = facts.journey
+    journey = facts.tracks[0].journey
     consent = {}
     if facts.consent_marketing is not None:
         consent["marketing"] = facts.consent_marketing[2]
@@ -149,7 +150,7 @@ def about(facts: Facts, event: Event | None, now: int, table: Table) -> dict[str
         "anonymous_ids": facts.anonymous_ids,
         "model": table.model.id,
         "journey_id": journey.id if journey else None,
-        "phase": table.phase_ids[journey.path[-1]] if journey and journey.path else None,
+        "phase": table.courses[0].phase_ids[journey.path[-1]] if journey and journey.path else None,
         "last_event": LastEvent(facts.active_id, facts.active_type, facts.active_at),
         "last_activity_at": facts.active_at,
         "channels": list(journey.channels) if journey else [],

@@ -58,9 +58,9 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
 def _say_transition(state: State, move: Transition, table: Table, out: list[Output]) -> None:
     said = state.said
     if move.direction == "left":
-        if said.left == move.journey_id:
+        if said.left.get(move.model) == move.journey_id:
             return
-        said.left = move.journey_id
+        said.left[move.model] = move.journey_id
     if move.session_id is not None and all(known.id != move.session_id for known in said.sessions):
         session = state.facts.session
         start = session.start if session is not None and session.id == move.session_id else move.at
@@ -77,7 +77,7 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
         entered = said.entered.get(move.journey_id, [])
         if move.to_phase in entered:
             return
-        place = table.phase_ids.index
+        place = table.phase_ids(move.model).index
         behind = place(move.to_phase) < max(map(place, entered), default=-1)
         move = msgspec.structs.replace(
             move, direction="backfilled", dwell_ms=None, from_phase=None if behind else stands

@@ -43,8 +43,6 @@ def close(facts: Facts, table: Table, out: list[Happening]) -> None:
     session = facts.session
     if session is None:
         return
-    journey = facts.journey or (facts.converted[-1] if facts.converted else None)
-    phase = table.phase_ids[journey.path[-1]] if journey is not None and journey.path else None
     engaged = session.last - session.start > ENGAGED_AFTER or session.pages >= 2 or session.ordered
     facts.sessions += 1
     out.append(
@@ -67,9 +65,16 @@ def close(facts: Facts, table: Table, out: list[Happening]) -> None:
             first_event_id=session.first_event_id,
             previous_session_id=facts.previous_session_id,
             phase_at_start=session.phase_at_start,
-            phase_at_end=phase,
+            phase_at_end=phase(facts, table),
             supersedes=[],
         )
     )
     facts.previous_session_id = session.id
     facts.session = None
+
+
+def phase(facts: Facts, table: Table) -> str | None:
+    """Where the person stands in the first model: on the journey under way, else on the latest that converted."""
+    track = facts.tracks[0]
+    journey = track.journey or (track.converted[-1] if track.converted else None)
+    return table.courses[0].phase_ids[journey.path[-1]] if journey is not None and journey.path else None

@@ -125,7 +125,6 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     value: int
     currency: str
     products: list[str]
-    journey: str | None
     session_id: str | None
     names: tuple[str | None, str | None, str | None]
     refunded: int = 0
@@ -149,6 +148,17 @@ class Past(msgspec.Struct, array_like=True, gc=False):
     """The latest order of those no longer in `Facts.orders`."""
 
 
+class Track(msgspec.Struct, array_like=True, gc=False):
+    """The journeys of one model: the one under way and those that converted."""
+
+    journey: Journey | None = None
+    journeys: int = 0
+    """How many there were; their running number."""
+    converted: list[Journey] = []
+    ordered_last: bool = False
+    """Whether the last journey ended by an order, so that only an opener begins the next."""
+
+
 class Facts(msgspec.Struct, array_like=True, gc=False):
     """The fold of a person's distinct events in (ts, event_id) order: independent of the order of arrival.
 
@@ -167,11 +177,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     session: Session | None = None
     sessions: int = 0
     previous_session_id: str | None = None
-    journey: Journey | None = None
-    journeys: int = 0
-    converted: list[Journey] = []
-    ordered_last: bool = False
-    """Whether the last journey ended by an order, so that only an opener begins the next."""
+    tracks: list[Track] = msgspec.field(default_factory=lambda: [Track()])
+    """One per model, in the order of `TRACKER_MODEL`; those that no event has reached may be missing."""
     cart: list[Item] = []
     cart_id: str | None = None
     cart_touched: int = 0
@@ -257,8 +264,9 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     """Journey id -> phases said to have been entered by recent events."""
     phases: dict[str, str | None] = {}
     """Journey id -> the phase that it stands in by what was said, where that may differ from the facts."""
-    left: str | None = None
-    """The journey last said to have been left; a late event may revive it, but it leaves in words only once."""
+    left: dict[str, str] = {}
+    """By model, the journey last said to have been left; a late event may revive it, but it leaves in words only
+    once."""
     sessions: list[SaidSession] = []
     orders: bytes = b""
     """8 bytes per recent order whose effect on drop-offs was said."""

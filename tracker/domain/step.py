@@ -39,6 +39,7 @@ from tracker.domain.state import (
     Facts,
     Said,
     State,
+    Track,
     decode_facts,
     encode_facts,
     framed,
@@ -192,7 +193,8 @@ def merge(
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
     out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent[len(taken) :])
     fresh = new_state(state.facts.person)
-    fresh.facts.journeys = state.facts.journeys  # a device that is shared later must not use their ids again
+    # a device that is shared later must not use their ids again
+    fresh.facts.tracks = [Track(journeys=track.journeys) for track in state.facts.tracks]
     _count_sales(out, fresh.facts, state.facts.order_count, state.facts.revenue)
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
     state.base_ts = fresh.base_ts
@@ -244,7 +246,7 @@ def _forward(state: State, event: Event, table: Table, reached: int, out: list[O
     assert state.merged_into is not None
     late_by = reached - table.lateness - event.ts
     rule = table.rule_of(event.type)
-    if late_by > 0 and not (rule.converts or rule.refund or event.consent is not None):
+    if late_by > 0 and not (rule.orders or rule.refund or event.consent is not None):
         out.append(LateEvent(state.facts.person, event, late_by))
         return "late"
     out.append(Forward(state.merged_into, event))
@@ -254,7 +256,7 @@ def _forward(state: State, event: Event, table: Table, reached: int, out: list[O
 def _take_late(state: State, event: Event, table: Table, watermark: int, late_by: int, out: list[Output]) -> Outcome:
     facts = state.facts
     rule = table.rule_of(event.type)
-    if not (rule.converts or rule.refund):
+    if not (rule.orders or rule.refund):
         out.append(LateEvent(facts.person, event, late_by))
         if event.consent is None:
             return "late"
@@ -274,7 +276,7 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
         say(state, happenings, table, out)
         if state.waiting and state.waiting[0][0] < blocks_from(facts, table, watermark):
             advance(state, watermark, watermark, table, out)  # what they waited for will not come any more
-    return "applied" if rule.converts or rule.refund else "late"
+    return "applied" if rule.orders or rule.refund else "late"
 
 
 def _fold_again(state: State, table: Table, watermark: int, out: list[Output], more: Sequence[Entry] = ()) -> None:
@@ -422,7 +424,8 @@ def _settle(state: State) -> None:
     state.base_ts = _latest(state.facts)
     _drop_tail(state)
     said.moves, said.entered, said.orders, said.triggers = [], {}, b"", []
-    alive = {journey.id for journey in (state.facts.journey, *state.facts.converted) if journey is not None}
+    tracks = state.facts.tracks
+    alive = {journey.id for t in tracks for journey in (t.journey, *t.converted) if journey is not None}
     said.phases = {journey: phase for journey, phase in said.phases.items() if journey in alive}
     said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
+
+from msgspec.structs import replace
 
 from tracker.domain.compiling import Compiled, properties_of
 from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
@@ -67,18 +70,14 @@ class TriggerRule:
 
 
 @dataclass(slots=True)
-class TypeRule:
-    """What one event type can do under a model; phases and rules by index."""
+class Steps:
+    """Where one event type can lead the journeys of one model; phases by index."""
 
     bit: int
-    """The type's bit among touchpoints met; 0 for types outside the table."""
-    active: bool
+    """`TypeRule.bit`."""
     converts: bool = False
-    cart: Cart = Cart.NOTHING
-    page: bool = False
-    checkout: bool = False
-    refund: bool = False
-    payment_failed: bool = False
+    opens: bool = True
+    """Whether it may begin a journey: a part is begun only by what its phases name."""
     before: int = -1
     """The furthest phase up to the purchase that the type enters without further conditions, -1 for none."""
     conditional: tuple[Way, ...] = ()
@@ -89,12 +88,49 @@ class TypeRule:
     """(phase, wait in ms) where time alone leads on from an event of this type before the purchase."""
     leads_after: tuple[tuple[int, int], ...] = ()
     """The same on converted journeys."""
+    counted: bool = False
+    """Whether conditions count it on the journey."""
     follows: bool = False
     """Whether it matters to the converted journey that it belongs to."""
-    tally: Tally | None = None
-    """What conditions want to have remembered of it."""
     back_from: int = 0
     """Bits of the phases that the type itself leads back from."""
+    reopens: bool = False
+
+
+@dataclass(slots=True)
+class Course:
+    """The phases of one model, and what ends its journeys."""
+
+    model: Model
+    part: bool
+    phase_ids: list[str]
+    purchase: int
+    back_on_emptied: int
+    """Bits of the phases that an emptied cart leads back from."""
+    timed: dict[int, tuple[Way, ...]]
+    """The phases that time alone leads into, and what each way asks for at that time."""
+    timeout: int
+    """ms without activity after which a journey ends."""
+
+
+@dataclass(slots=True)
+class TypeRule:
+    """What one event type can do; rules by index."""
+
+    bit: int
+    """The type's bit among touchpoints met; 0 for types outside the table."""
+    active: bool
+    steps: tuple[Steps, ...]
+    """For each of `Table.courses`."""
+    orders: bool = False
+    """Whether it converts journeys of any model but a part."""
+    cart: Cart = Cart.NOTHING
+    page: bool = False
+    checkout: bool = False
+    refund: bool = False
+    payment_failed: bool = False
+    tally: Tally | None = None
+    """What conditions want to have remembered of it."""
     arms: tuple[int, ...] = ()
     disarms: tuple[int, ...] = ()
     """The drop-off rules that it takes back."""
@@ -102,22 +138,21 @@ class TypeRule:
     """Those that the type arms."""
     takes_back: tuple[TriggerRule, ...] = ()
     """Those that the type takes back."""
-    reopens: bool = False
     plain: bool = True
     """Nothing but session, journey and `before` to look at: the short way through the fold."""
 
 
 @dataclass(slots=True)
 class Table:
-    """A model and the fold's settings, compiled. Times in ms."""
+    """Models and the fold's settings, compiled. Times in ms."""
 
     model: Model
+    """The first: its rules and segments are everybody's."""
     settings: FoldSettings
+    courses: tuple[Course, ...]
+    """Of every model, in the order of `TRACKER_MODEL`."""
     types: dict[str, TypeRule]
     other: TypeRule
-    purchase: int
-    phase_ids: list[str]
-    back_on_emptied: int
     cart_rules: tuple[int, ...]
     memory: Memory
     """What conditions want to have remembered."""
@@ -126,8 +161,6 @@ class Table:
     """Of each rule, what must hold when it is armed."""
     only_if: list[Predicate | None]
     """Of each rule, what must hold when it fires."""
-    timed: dict[int, tuple[Way, ...]]
-    """The phases that time alone leads into, and what each way asks for at that time."""
     kept_properties: dict[str, frozenset[str]]
     """By event type ("" for those that the model does not name), the properties that something asks for; all others
     are dropped when an event is taken in."""
@@ -136,6 +169,8 @@ class Table:
     cart_triggers: tuple[TriggerRule, ...]
     first_triggers: tuple[TriggerRule, ...]
     """Those that the first event which names the customer arms."""
+    timed: bool = field(init=False)
+    """Whether time alone leads anywhere."""
     gap: int = field(init=False)
     cap: int = field(init=False)
     lateness: int = field(init=False)
@@ -145,13 +180,15 @@ class Table:
     """For how long messages that were sent have to be remembered."""
 
     def __post_init__(self) -> None:
+        self.timed = any(course.timed for course in self.courses)
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap
         self.lateness = self.settings.allowed_lateness
         rules = self.model.rules
-        waits = [self.model.journey_timeout, self.settings.state_ttl]
+        waits = [self.settings.state_ttl, *(course.timeout for course in self.courses)]
         waits += [rule.wait for rule in rules if rule.emit == "drop_off"]
-        waits += [wait for rule in self.types.values() for _, wait in (*rule.leads, *rule.leads_after)]
+        steps = [each for rule in self.types.values() for each in rule.steps]
+        waits += [wait for each in steps for _, wait in (*each.leads, *each.leads_after)]
         self.shortest = min(self.gap, self.lateness, *waits)
         # A trigger that is overdue for longer than it may be deferred is never sent, so also not twice.
         self.looks_back = max(8 * DAY, *(rule.again for rule in rules), *(cap.within for cap in self.model.caps))
@@ -159,6 +196,10 @@ class Table:
     def rule_of(self, event_type: str) -> TypeRule:
         """The rule of a type; every type that the model does not name shares one."""
         return self.types.get(event_type, self.other)
+
+    def phase_ids(self, model: str) -> list[str]:
+        """The phases of a model that is tracked, by its id."""
+        return next(course.phase_ids for course in self.courses if course.model.id == model)
 
     def kept(self, event: Event) -> dict[str, Any] | None:
         """The properties of an event that something asks for."""
@@ -168,58 +209,72 @@ class Table:
         return {name: value for name, value in event.properties.items() if name in names} or None
 
 
-def compile_table(model: Model, settings: FoldSettings) -> Table:
-    """The table of a (validated) model."""
-    purchase = next(i for i, phase in enumerate(model.phases) if phase.stage == "purchase")
+def compile_table(model: Model, settings: FoldSettings, *others: Model) -> Table:
+    """The table of (validated) models; rules and segments are those of the first."""
+    models = (model, *(replace(other, rules=()) for other in others))
     memory = Memory()
-    compiled = Compiled(model, memory)
-    entries = [entry for phase in model.phases for entry in phase.enter]
+    compiled: list[Compiled] = []
+    for each in models:
+        compiled.append(Compiled(each))
+        memory.add(compiled[-1].memory)
+    entries = [entry for each in models for phase in each.phases for entry in phase.enter]
     named = {t for entry in entries for t in entry.events} | {entry.after.event for entry in entries if entry.after}
-    named |= {t for phase in model.phases for t in phase.back_on}
+    named |= {t for each in models for phase in each.phases for t in phase.back_on}
     named |= {t for rule in model.rules for t in (*rule.when, *rule.unless)}
-    named |= set(model.conversion) | set(model.reopen) | set(memory.tallies)
+    named |= {t for each in models for t in (*each.conversion, *each.reopen)} | set(memory.tallies)
     names = list(EVENT_TYPES) + sorted(named - set(EVENT_TYPES) - {ANY, CART_CHANGED, FIRST_IDENTIFIED})
+    orders = {t for each in models if not each.part for t in each.conversion}
+    first = compiled[0]
     triggers = {
-        rule.id: TriggerRule(rule, where, only_if, rule.key == "person" and bool({*rule.unless} & {*model.conversion}))
-        for rule, where, only_if in zip(model.rules, compiled.where, compiled.only_if, strict=True)
+        rule.id: TriggerRule(rule, where, only_if, rule.key == "person" and not orders.isdisjoint(rule.unless))
+        for rule, where, only_if in zip(model.rules, first.where, first.only_if, strict=True)
         if rule.emit == "trigger"
     }
-    timed: dict[int, tuple[Way, ...]] = {}
-    for index, phase in enumerate(model.phases):
-        ways = zip(phase.enter, compiled.entries[index], strict=True)
-        waits = tuple(Way(index, entry.orders, where) for entry, where in ways if entry.after is not None)
-        if waits:
-            timed[index] = waits
     return Table(
         model=model,
         settings=settings,
-        types={name: _type_rule(model, name, compiled, memory, triggers) for name in names},
-        other=_type_rule(model, "", compiled, memory, triggers),
-        purchase=purchase,
-        phase_ids=[phase.id for phase in model.phases],
-        back_on_emptied=sum(1 << i for i, p in enumerate(model.phases) if CART_EMPTIED in p.back_on),
+        courses=tuple(map(_course, models, compiled)),
+        types={name: _type_rule(models, name, compiled, memory, triggers) for name in names},
+        other=_type_rule(models, "", compiled, memory, triggers),
         cart_rules=tuple(i for i, r in enumerate(model.rules) if CART_CHANGED in r.when and r.emit == "drop_off"),
         memory=memory,
-        segments=compiled.segments,
-        where=compiled.where,
-        only_if=compiled.only_if,
-        timed=timed,
-        kept_properties=_kept_properties(model, names),
+        segments=first.segments,
+        where=first.where,
+        only_if=first.only_if,
+        kept_properties=_kept_properties(models, names),
         triggers=triggers,
         cart_triggers=tuple(t for t in triggers.values() if CART_CHANGED in t.spec.when),
         first_triggers=tuple(t for t in triggers.values() if FIRST_IDENTIFIED in t.spec.when),
     )
 
 
-def _kept_properties(model: Model, names: list[str]) -> dict[str, frozenset[str]]:
+def _course(model: Model, compiled: Compiled) -> Course:
+    timed: dict[int, tuple[Way, ...]] = {}
+    for index, phase in enumerate(model.phases):
+        ways = zip(phase.enter, compiled.entries[index], strict=True)
+        waits = tuple(Way(index, entry.orders, where) for entry, where in ways if entry.after is not None)
+        if waits:
+            timed[index] = waits
+    return Course(
+        model=model,
+        part=model.part,
+        phase_ids=[phase.id for phase in model.phases],
+        purchase=next(i for i, phase in enumerate(model.phases) if phase.stage == "purchase"),
+        back_on_emptied=sum(1 << i for i, p in enumerate(model.phases) if CART_EMPTIED in p.back_on),
+        timed=timed,
+        timeout=model.journey_timeout,
+    )
+
+
+def _kept_properties(models: Sequence[Model], names: list[str]) -> dict[str, frozenset[str]]:
     kept: dict[str, frozenset[str]] = {}
-    for phase in model.phases:
+    for phase in (phase for model in models for phase in model.phases):
         for entry in phase.enter:
             asked = properties_of(entry.where)
             types = ["", *names] if ANY in entry.events else entry.events
             for name in types if asked else ():
                 kept[name] = kept.get(name, frozenset()) | asked
-    for rule in model.rules:
+    for rule in models[0].rules:
         asked = properties_of(rule.where) | {name for name in (rule.at, rule.yearly, *rule.data) if name is not None}
         types = [*rule.when, *CART_OPS] if CART_CHANGED in rule.when else list(rule.when)
         if FIRST_IDENTIFIED in rule.when:
@@ -230,10 +285,47 @@ def _kept_properties(model: Model, names: list[str]) -> dict[str, frozenset[str]
 
 
 def _type_rule(
-    model: Model, name: str, compiled: Compiled, memory: Memory, triggers: dict[str, TriggerRule]
+    models: Sequence[Model], name: str, compiled: Sequence[Compiled], memory: Memory, triggers: dict[str, TriggerRule]
 ) -> TypeRule:
+    rules = models[0].rules
+    rule = TypeRule(
+        bit=_bit(name),
+        active=name not in PASSIVE_TYPES,
+        steps=tuple(_steps(model, name, each) for model, each in zip(models, compiled, strict=True)),
+        orders=any(name in model.conversion for model in models if not model.part),
+        cart=CART_OPS.get(name, Cart.NOTHING),
+        page=name == "page_viewed",
+        checkout=name in CHECKOUT_TYPES,
+        refund=name in REFUND_TYPES,
+        payment_failed=name == "payment_failed",
+        tally=memory.of(name),
+        arms=tuple(i for i, r in enumerate(rules) if name in r.when and r.emit == "drop_off"),
+        disarms=tuple(i for i, r in enumerate(rules) if name in r.unless and r.emit == "drop_off"),
+        triggers=tuple(t for t in triggers.values() if name in t.spec.when),
+        takes_back=tuple(t for t in triggers.values() if name in t.spec.unless),
+    )
+    rule.plain = not (
+        rule.orders
+        or rule.cart
+        or rule.refund
+        or any(s.converts or s.conditional or s.leads or s.follows or s.back_from for s in rule.steps)
+        or rule.tally
+        or rule.arms
+        or rule.disarms
+        or rule.triggers
+        or rule.takes_back
+    )
+    return rule
+
+
+def _bit(name: str) -> int:
+    return 1 << EVENT_TYPES.index(name) if name in EVENT_TYPES else 0
+
+
+def _steps(model: Model, name: str, compiled: Compiled) -> Steps:
     active = name not in PASSIVE_TYPES
     before = -1
+    named = False
     conditional: list[Way] = []
     after: list[Way] = []
     leads: list[tuple[int, int]] = []
@@ -246,46 +338,25 @@ def _type_rule(
                 continue
             if phase.stage == "after":
                 after.append(Way(index, entry.orders, where))
-            elif entry.orders or where is not None:
+                continue
+            named = named or name in entry.events
+            if entry.orders or where is not None:
                 conditional.append(Way(index, entry.orders, where))
             else:
                 before = max(before, index)
-    tally = memory.of(name)
-    rule = TypeRule(
-        bit=1 << EVENT_TYPES.index(name) if name in EVENT_TYPES else 0,
-        active=active,
+    tally = compiled.memory.of(name)
+    counted = tally is not None and tally.journey
+    return Steps(
+        bit=_bit(name),
         converts=name in model.conversion,
-        cart=CART_OPS.get(name, Cart.NOTHING),
-        page=name == "page_viewed",
-        checkout=name in CHECKOUT_TYPES,
-        refund=name in REFUND_TYPES,
-        payment_failed=name == "payment_failed",
+        opens=named or not model.part,
         before=before,
         conditional=tuple(way for way in reversed(conditional) if way.phase > before),
         after=tuple(reversed(after)),
         leads=tuple(leads),
         leads_after=tuple(leads_after),
-        follows=bool(after or leads_after or name in memory.met or (tally is not None and tally.journey)),
-        tally=tally,
+        counted=counted,
+        follows=bool(after or leads_after or counted or name in compiled.memory.met),
         back_from=sum(1 << i for i, p in enumerate(model.phases) if name in p.back_on and name != CART_EMPTIED),
-        arms=tuple(i for i, r in enumerate(model.rules) if name in r.when and r.emit == "drop_off"),
-        disarms=tuple(i for i, r in enumerate(model.rules) if name in r.unless and r.emit == "drop_off"),
-        triggers=tuple(t for t in triggers.values() if name in t.spec.when),
-        takes_back=tuple(t for t in triggers.values() if name in t.spec.unless),
         reopens=name in model.reopen,
     )
-    rule.plain = not (
-        rule.converts
-        or rule.cart
-        or rule.refund
-        or rule.conditional
-        or rule.leads
-        or rule.follows
-        or rule.tally
-        or rule.back_from
-        or rule.arms
-        or rule.disarms
-        or rule.triggers
-        or rule.takes_back
-    )
-    return rule

@@ -145,9 +145,9 @@ def _key(spec: Rule, facts: Facts, event: Event, rule: TypeRule, cart_id: str | 
     if spec.key == "cart":
         return event.cart_id or facts.cart_id or cart_id or ""
     if spec.key == "order":
-        if event.order_id is not None or rule.converts:
+        if event.order_id is not None or rule.orders:
             return order_key(event)
-        journey = journeys.owner(facts, event)
+        journey = journeys.owner(facts, facts.tracks[0], event)
         return journey.order_id or "" if journey is not None else ""
     return ""
 

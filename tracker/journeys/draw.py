@@ -36,10 +36,12 @@ class Diagram(NamedTuple):
 def diagram(model: Model) -> Diagram:
     """What the engine's table says, in words."""
     table = compile_table(model, FoldSettings())
+    course = table.courses[0]
+    steps = {name: rule.steps[0] for name, rule in table.types.items()}
     boxes = []
     for index, phase in enumerate(model.phases):
-        back = [name for name, rule in table.types.items() if rule.back_from >> index & 1]
-        if table.back_on_emptied >> index & 1:
+        back = [name for name, step in steps.items() if step.back_from >> index & 1]
+        if course.back_on_emptied >> index & 1:
             back.append(CART_EMPTIED)
         boxes.append(Box(phase.name, phase.gloss, phase.stage, _entries(table, index), back))
     sentences: dict[str, list[str]] = {"drop_off": [], "trigger": []}
@@ -54,12 +56,12 @@ def diagram(model: Model) -> Diagram:
     return Diagram(
         title=f"{model.name} ({model.id}, version {model.version})",
         boxes=boxes,
-        conversion=[name for name, rule in table.types.items() if rule.converts],
+        conversion=[name for name, step in steps.items() if step.converts],
         drop_offs=sentences["drop_off"],
         triggers=sentences["trigger"],
         ends=[
             f"left after {format_duration(model.journey_timeout)} without activity, before the purchase",
-            f"next journey by {', '.join(n for n, r in table.types.items() if r.reopens)}, or an addition to the cart",
+            f"next journey by {', '.join(n for n, step in steps.items() if step.reopens)}, or an addition to the cart",
         ],
     )
 
@@ -78,9 +80,11 @@ def _due(rule: Rule) -> str:
 def _entries(table: Table, index: int) -> list[str]:
     """The types that lead into a phase, each where it leads furthest; `any other activity` where that is so."""
     by_orders: defaultdict[int, list[str]] = defaultdict(list)
+    anything = table.other.steps[0].before == index
     for name, rule in table.types.items():
-        others = table.other.before == index and rule.before == index
-        for way in (*rule.after, *rule.conditional, Way(rule.before)):
+        step = rule.steps[0]
+        others = anything and step.before == index
+        for way in (*step.after, *step.conditional, Way(step.before)):
             if way.phase == index and not others:
                 by_orders[way.orders].append(name if way.where is None else f"{name} (on a condition)")
     found = by_orders.pop(0, []) + by_orders.pop(1, [])
@@ -92,7 +96,7 @@ def _entries(table: Table, index: int) -> list[str]:
     for entry in table.model.phases[index].enter:
         if entry.after is not None:
             found.append(f"{format_duration(entry.after.wait)} after {entry.after.event}")
-    return [*found, "any other activity"] if table.other.before == index else found
+    return [*found, "any other activity"] if anything else found
 
 
 def text(drawn: Diagram, width: int = 100) -> str:

@@ -52,10 +52,6 @@ def config_of(settings: Settings, sources: Sequence[str] = (), partitions: int =
     """What this worker would have the log say about the fold; `sources` are the raw partitions, `partitions` counts
     the log's. Raises `SettingError` where the models cannot be used."""
     models = load_all(settings.model, settings.state_ttl)
-    if len(models) != 1:
-        raise SettingError(
-            f"TRACKER_MODEL is {','.join(settings.model)}: one model is followed at a time; allowed: one id or path"
-        )
     fold = FoldSettings(
         session_gap=settings.session_gap,
         session_cap=settings.session_cap,
@@ -69,7 +65,8 @@ def config_of(settings: Settings, sources: Sequence[str] = (), partitions: int =
 
 def table_of(config: Config) -> Table:
     """The compiled table of a config in the log."""
-    return compile_table(from_text(config.models[0]), config.fold)
+    first, *others = map(from_text, config.models)
+    return compile_table(first, config.fold, *others)
 
 
 def check_partitions(topic: str, known: Config | None, partitions: int) -> None:
@@ -86,9 +83,14 @@ def check_partitions(topic: str, known: Config | None, partitions: int) -> None:
 def check_change(before: Config, after: Config) -> None:
     """Journeys under way are kept by the place of their phase in the model: a model with other phases or rules
     cannot take them over."""
-    old, new = from_text(before.models[0]), from_text(after.models[0])
+    was_tracked, tracked = list(map(from_text, before.models)), list(map(from_text, after.models))
+    old, new = was_tracked[0], tracked[0]
     for name, was, now in (
-        ("phases", [phase.id for phase in old.phases], [phase.id for phase in new.phases]),
+        (
+            "phases",
+            [f"{model.id}.{phase.id}" for model in was_tracked for phase in model.phases],
+            [f"{model.id}.{phase.id}" for model in tracked for phase in model.phases],
+        ),
         ("rules", [rule.id for rule in old.rules], [rule.id for rule in new.rules]),
     ):
         if was != now:
