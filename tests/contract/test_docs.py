@@ -16,8 +16,9 @@ from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
 from tracker.domain.outputs import DropOff, SessionClosed, Transition, Trigger
 from tracker.domain.table import REFUND_TYPES
 from tracker.errors import BadEvent
+from tracker.journeys.checks import CONVERTING
 from tracker.journeys.draw import diagram, svg
-from tracker.journeys.loader import CONVERTING, load
+from tracker.journeys.loader import load
 from tracker.metrics import CATALOGUE
 from tracker.settings import Settings, catalogue, flag, names
 from tracker.stream.reconcile import Stop

@@ -87,7 +87,12 @@ def test_the_text_for_the_log_gives_the_same_model_back(name: str) -> None:
         ("stage: purchase", "stage: after", "phases:", "allowed: any number of before, one purchase"),
         ("stage: purchase", "stage: during", "stage: during", "is 'during'; allowed: after, before, purchase"),
         ("[order_delivered,", "[any,", "[any,", "'any', which is allowed only in the entries of phases up to"),
-        ("[order_delivered,", "[first_identified,", "[first_identified,", "which is allowed only in a rule's `when`"),
+        (
+            "[order_delivered,",
+            "[first_identified,",
+            "[first_identified,",
+            "which is allowed only in a trigger's `when`",
+        ),
         ("[order_delivered,", "[Order,", "[Order,", "is 'Order'; allowed: small letters, digits and _"),
         ("significance: 2", "significance: 2\n    wait: 5h", "wait: 5h", "rules[2].wait is there twice"),
         ("significance: 2", "significance: high", "significance: high", "is 'high'; allowed: a whole number"),
@@ -113,11 +118,13 @@ def test_an_error_names_file_line_key_value_and_what_is_allowed(old: str, new: s
 
 def test_a_type_outside_the_table_is_allowed_but_warned_about() -> None:
     warnings: list[str] = []
-    model = parse(changed("[order_delivered,", "[order_deliverd, fitting_room_booked,"), "shop.yaml", warnings.append)
+    yaml = changed("[order_delivered,", "[order_deliverd, fitting_room_booked,")
+    model = parse(yaml.replace("reopen:", "reopen:\n  - order_deliverd"), "shop.yaml", warnings.append)
+    line = line_of("[order_deliverd", yaml)
     assert "fitting_room_booked" in model.phases[3].enter[0].events
     assert warnings == [
-        "shop.yaml: order_deliverd is not a canonical event type. Did you mean order_delivered?",
-        "shop.yaml: fitting_room_booked is not a canonical event type.",
+        f"shop.yaml:{line}: order_deliverd is not a canonical event type. Did you mean order_delivered?",
+        f"shop.yaml:{line}: fitting_room_booked is not a canonical event type.",
     ]
 
 

@@ -17,6 +17,9 @@ Measure = Literal[
 touchpoint, `drop_off`, `recovery`), the share of orders sent back (`return_rate`), medians in hours and ms (`dwell`,
 `load`), sums (`revenue`, `orders`) and scores on their own scales."""
 
+SHARES = frozenset({"conversion", "reach", "drop_off", "recovery", "return_rate"})
+"""The measures that are shares, from 0 to 1."""
+
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A text in the model's language with its English gloss."""

@@ -18,6 +18,8 @@ from tracker.errors import ModelError
 Key = tuple[str | int, ...]
 
 CLOCK_TIMES = frozenset({"start", "end"})
+DEEPEST = 60
+"""Keys and places above a value; conditions, which alone nest, stay far below."""
 EXTENDS = "extends"
 """Top-level key: the document takes over every top-level key of that one which it does not give itself."""
 Base = Callable[[str, str], tuple[str, str]]
@@ -83,6 +85,8 @@ class Reader:
         return node
 
     def _value(self, path: Key, node: yaml.Node, kind: msgspec.inspect.Type) -> Any:
+        if len(path) > DEEPEST:  # an alias that contains itself
+            self.fail(path[:4], " is nested too deep")
         self.places.setdefault(path, place(node))
         match kind:
             case msgspec.inspect.StructType():
@@ -126,7 +130,7 @@ class Reader:
         if isinstance(kind, msgspec.inspect.LiteralType):
             if text not in kind.values:
                 allowed = ", ".join(map(str, kind.values))
-                self.fail(path, f" is {text!r}; allowed: {allowed}")
+                self.fail(path, f" is {text!r}; allowed: {allowed}.{nearest(text, map(str, kind.values))}")
             return text
         if isinstance(kind, msgspec.inspect.BoolType):
             if text not in ("true", "false"):

@@ -1,0 +1,241 @@
+"""What cannot be meant is refused, with the key, the value and what is allowed; what can be meant is not."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from tracker.domain.model import DAY, Model
+from tracker.errors import ModelError
+from tracker.journeys.loader import load, load_all, parse
+
+YAML = resources.files("tracker.journeys").joinpath("nettbutikk-5.yaml").read_text(encoding="utf-8")
+TOUCHPOINT = """
+      - id: search
+        name: search
+        events: [search_performed]
+        job: find
+        feeling: {text: curious, level: 1}
+        channel: website
+        kind: digital
+        controlled: true
+        process: none
+        material: guides/search.pdf
+        owner: shop
+        goal: be found
+        kpi: {name: reach, measure: reach, target: 0.5}
+"""
+
+
+def read(yaml: str) -> Model:
+    return parse(yaml, "shop.yaml", pytest.fail)
+
+
+def refused(yaml: str) -> str:
+    with pytest.raises(ModelError) as caught:
+        read(yaml)
+    return str(caught.value)
+
+
+def in_phase(lines: str) -> str:
+    """The default model with more in its first phase, `bevissthet`."""
+    return YAML.replace("    gloss: awareness\n", f"    gloss: awareness\n{lines}\n", 1)
+
+
+def with_rule(fields: str) -> str:
+    """The default model with one rule more, its first."""
+    return YAML.replace("rules:\n", f"rules:\n  - {{id: mine, {fields}}}\n", 1)
+
+
+def with_where(condition: str) -> str:
+    """The default model with a rule that has a condition."""
+    return with_rule(f"when: [page_viewed], wait: 1h, where: {condition}")
+
+
+def touchpoint(old: str, new: str) -> str:
+    assert old in TOUCHPOINT
+    return in_phase("    touchpoints:" + TOUCHPOINT.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ("when: [page_viewed], wait: 183d", "rules[1].wait is '183d'; allowed: 5m to 182d"),
+        ("emit: trigger, when: [page_viewed], wait: 401d", "rules[1].wait is '401d'; allowed: 0 to 400d"),
+        ("when: [page_viewed], wait: 1h, service: true", "rules[1].service is allowed only with `emit: trigger`"),
+        ("when: [page_viewed], wait: 1h, at: moment", "rules[1].at is allowed only with `emit: trigger`"),
+        ("when: [page_viewed], wait: 1h, group: g", "rules[1].group is allowed only with `emit: trigger`"),
+        ("when: [page_viewed], wait: 1h, times: 1", "rules[1].times is allowed only with `emit: trigger`"),
+        ("when: [page_viewed], wait: 1h, data: [a]", "rules[1].data is allowed only with `emit: trigger`"),
+        (
+            "when: [page_viewed], wait: 1h, key: cart",
+            "rules[1].key is 'cart'; with `emit: drop_off` it is allowed only",
+        ),
+        ("when: [first_identified], wait: 1h", "'first_identified', which is allowed only in a trigger's `when`"),
+        ("emit: trigger, yearly: birthday", "rules[1].when is empty; allowed: at least one event type"),
+        ("emit: triger, when: [page_viewed]", "is 'triger'; allowed: drop_off, trigger. Did you mean trigger?"),
+        ("emit: trigger, when: [identified], at: a, yearly: b", "rules[1].yearly stands beside `at`"),
+        ("emit: trigger, when: [identified], before: 1d", "rules[1].before needs `at` or `yearly`"),
+        ("emit: trigger, when: [identified], hour: 9", "rules[1].hour needs `yearly`"),
+        ("emit: trigger, when: [identified], yearly: b, hour: 24", "rules[1].hour is 24; allowed: 0 to 23"),
+        ("emit: trigger, when: [identified], times: -1", "rules[1].times is -1; allowed: 0 to 1000"),
+        ("emit: trigger, when: [identified], significance: 2", "rules[1].significance needs `group`"),
+        ("emit: trigger, when: [identified], group: A b", "rules[1].group is 'A b'; allowed: small letters"),
+        ("emit: trigger, when: [identified], data: [a, a]", "rules[1].data[2] is 'a', which is there twice"),
+        ("when: [page_viewed], wait: 1h, unless: [any]", "'any', which is allowed only in the entries of phases"),
+    ],
+)
+def test_a_rule_says_only_what_acts(fields: str, complaint: str) -> None:
+    yaml = with_rule(fields)
+    assert complaint in refused(yaml)
+    line = yaml[: yaml.index("  - {id: mine")].count("\n") + 1
+    assert refused(yaml).startswith(f"shop.yaml:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("condition", "complaint"),
+    [
+        ("{}", "where says nothing; allowed: all, any, not, count"),
+        ("{any: [{customer: true}, {}]}", "where.any[2] says nothing"),
+        ("{not: {}}", "where.not says nothing"),
+        ("{count: {events: [page_viewed]}}", "where.count has no bound; allowed: at_least, at_most or both"),
+        ("{count: {events: [], at_least: 1}}", "where.count.events is empty"),
+        ("{count: {events: [page_viewed], at_least: 0}}", "where.count.at_least is 0, which always holds"),
+        ("{count: {events: [page_viewed], at_least: 3, at_most: 2}}", "where.count.at_least is more than at_most"),
+        ("{count: {events: [page_viewed], at_most: -1}}", "where.count.at_most is -1; allowed: 0 or more"),
+        ("{count: {events: [page_viewed], at_least: 1, within: 0}}", "where.count.within is '0'; allowed: 1s to 400d"),
+        ("{count: {events: [any], at_least: 1}}", "where.count.events[1] is 'any', which is allowed only"),
+        (
+            "{count: {events: [page_viewed], at_least: 1, within: 1d, during: session}}",
+            "where.count.during stands beside `within`",
+        ),
+        ("{orders: {}}", "where.orders has no bound"),
+        ("{orders: {at_least: 2.5, at_most: 1}}", "where.orders.at_least is more than at_most"),
+        ("{since: {what: last_order}}", "where.since has no bound"),
+        ("{since: {what: last_orders, at_least: 1d}}", "where.since.what is 'last_orders'; allowed:"),
+        ("{property: {name: size}}", "where.property has no bound"),
+        ("{property: {name: size, one_of: [a], at_least: 1}}", "where.property.one_of stands beside at_least"),
+        ("{met: [cart_changed]}", "where.met[1] is 'cart_changed', which is allowed only in a rule's `when`"),
+        ("{costumer: true}", "where.costumer is not a key. Did you mean customer?"),
+        ("{" + "not: {" * 11 + "customer: true" + "}" * 12, "is nested deeper than 10 times"),
+        ("&a {not: *a}", "is nested too deep"),
+    ],
+)
+def test_a_condition_says_something_that_can_hold(condition: str, complaint: str) -> None:
+    assert complaint in refused(with_where(condition))
+
+
+@pytest.mark.parametrize("key", ["only_if", "where"])
+def test_a_property_is_asked_for_only_where_an_event_is_at_hand(key: str) -> None:
+    yaml = with_rule(f"when: [page_viewed], wait: 1h, {key}: {{not: {{property: {{name: size, one_of: [a]}}}}}}")
+    if key == "where":
+        read(yaml)
+    else:
+        assert "rules[1].only_if.not.property asks for an event, and none is at hand" in refused(yaml)
+    entry = "      - {after: {event: page_viewed, wait: 1d}, where: {property: {name: size, at_least: 1}}}"
+    timed = YAML.replace("    enter:\n", f"    enter:\n{entry}\n", 1)
+    assert "phases[1].enter[1].where.property asks for an event" in refused(timed)
+
+
+def test_a_segment_names_those_that_stand_before_it_and_those_of_events() -> None:
+    segments = """segments:
+  - {id: a, name: A, where: {segment: [SEGMENT]}}
+  - {id: old_customer, name: B, where: {segment: [a, vip]}}
+"""
+    assert len(read(YAML + segments.replace("SEGMENT", "member")).segments) == 2
+    for wrong in ("a", "old_customer"):
+        complaint = f"where.segment[1] is '{wrong}'; allowed: a segment that stands before this one"
+        assert complaint in refused(YAML + segments.replace("SEGMENT", wrong))
+    warnings: list[str] = []
+    parse(YAML + segments.replace("SEGMENT", "old_custumer"), "shop.yaml", warnings.append)
+    assert ["Did you mean old_customer?" in warning for warning in warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("id: search", "id: Search", "touchpoints[1].id is 'Search'; allowed: small letters"),
+        ("level: 1", "level: 3", "touchpoints[1].feeling.level is 3; allowed: -2 to 2"),
+        ("target: 0.5", "target: 50", "kpi.target is 50; allowed: 0 to 1, as reach is a share"),
+        ("reach, target: 0.5", "dwell, target: -1", "kpi.target is -1; allowed: 0 or more"),
+        ("guides/search.pdf", "javascript:alert(1)", "material is 'javascript:alert(1)'; allowed: an http(s) link or"),
+        ("guides/search.pdf", "/etc/guide", "material is '/etc/guide'; allowed: an http(s) link or a relative path"),
+        ("guides/search.pdf", "../guide", "material is '../guide'; allowed: an http(s) link or a relative path"),
+        ("search_performed", "any", "touchpoints[1].events[1] is 'any', which is allowed only"),
+        ("owner: shop", "ovner: shop", "touchpoints[1].ovner is not a key. Did you mean owner?"),
+        ("kind: digital", "kind: analogue", "kind is 'analogue'; allowed: digital, physical"),
+        ("controlled: true", "controlled: yes", "controlled is 'yes'; allowed: true, false"),
+    ],
+)
+def test_a_touchpoint_is_complete_and_on_its_scales(old: str, new: str, complaint: str) -> None:
+    assert read(touchpoint(old, old)).phases[0].touchpoints[0].id == "search"
+    assert complaint in refused(touchpoint(old, new))
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("    touchpoints:" + TOUCHPOINT + TOUCHPOINT, "touchpoints[2].id is 'search', which is there twice"),
+        ("    success: [bevissthet]", "success[1] is 'bevissthet'; allowed: a later phase (vurdering, kjop, bruk"),
+        ("    success: [vurdring]", "success[1] is 'vurdring'; allowed: a later phase"),
+        ("    success: [vurdring]", "Did you mean vurdering?"),
+        ("    kpis: [{name: n, measure: conversion, target: 1.5}]", "kpis[1].target is 1.5; allowed: 0 to 1"),
+        ("    feeling: {text: bad, level: -3}", "phases[1].feeling.level is -3; allowed: -2 to 2"),
+        ("    improvements: [{id: a, text: t, touchpoint: nowhere}]", "touchpoint is 'nowhere'; allowed: a touchpoint"),
+        ("    improvements: [{id: a, text: t}, {id: a, text: u}]", "improvements[2].id is 'a', which is there twice"),
+        ("    improvements: [{id: a, text: t, state: done}]", "state is 'done'; allowed: measured, proposed, running"),
+    ],
+)
+def test_what_a_phase_refers_to_is_there(lines: str, complaint: str) -> None:
+    assert complaint in refused(in_phase(lines))
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("zones: {red: [{measure: conversion}]}", "zones.red[1] says both or neither; allowed: one of below, above"),
+        ("zones: {red: [{measure: conversion, below: 20}]}", "zones.red[1].below is 20; allowed: 0 to 1"),
+        ("zones: {green: [{measure: nps, above: 101}]}", "zones.green[1].above is 101; allowed: -100 to 100"),
+        ("caps: [{most: 0, within: 1d}]", "caps[1].most is 0; allowed: 1 to 1000"),
+        ("review: 1h", "review is '1h'; allowed: 1d to 400d"),
+        (
+            "channels: [" + 2 * "{channel: a, goal: g, measure: reach, target: 1}," + "]",
+            "channels[2].channel is 'a', which is there twice",
+        ),
+    ],
+)
+def test_figures_of_the_whole_model_lie_on_their_scales(lines: str, complaint: str) -> None:
+    assert complaint in refused(YAML + lines)
+
+
+def test_time_leads_into_a_phase_from_a_type_and_for_a_while() -> None:
+    yaml = YAML.replace("    enter:\n", "    enter:\n      - after: {event: EVENT, wait: WAIT}\n", 1)
+    assert "after.event[1] is 'any'" in refused(yaml.replace("EVENT", "any").replace("WAIT", "1d"))
+    assert "after.wait is '0'; allowed: 1m to 400d" in refused(yaml.replace("EVENT", "ad_viewed").replace("WAIT", "0"))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "what"),
+    [
+        (with_rule("emit: trigger, when: [page_viewed], again: 40d"), "again of mine"),
+        (
+            with_where("{not: {count: {events: [page_viewed], at_least: 1, within: 40d}}}"),
+            "a count's window in rule mine",
+        ),
+        (YAML + "caps: [{most: 1, within: 40d}]", "within of a cap"),
+    ],
+)
+def test_no_model_waits_or_counts_for_longer_than_state_is_kept(yaml: str, what: str, tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(yaml, encoding="utf-8")
+    assert load_all([str(file)], 41 * DAY)
+    with pytest.raises(ModelError, match=f"{what} is 40d; it must be shorter than TRACKER_STATE_TTL"):
+        load_all([str(file)], 40 * DAY)
+
+
+def test_texts_may_go_without_a_gloss() -> None:
+    phase = read(in_phase("    thoughts: [a plain one, {text: ett, gloss: one}]")).phases[0]
+    assert [(text.text, text.gloss) for text in phase.thoughts] == [("a plain one", ""), ("ett", "one")]
+    assert load("nettbutikk-5").phases[0].thoughts == ()
