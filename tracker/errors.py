@@ -3,6 +3,7 @@
 TrackerError
 ├── SettingError        a setting, flag or model file is wrong: nothing was started
 ├── ModelError          a journey model cannot be used
+├── ScenarioError       a scenario cannot be read
 ├── BadRecording        lines of a file to replay are no events: nothing was sent
 ├── BadEvent            one record cannot be decoded or validated; it goes to the dead letters
 ├── Unavailable         broker or store is away: what was tried; pause and try again
@@ -25,6 +26,10 @@ class SettingError(TrackerError):
 
 class ModelError(SettingError):
     """A journey model cannot be used; the message has file, key, value and what is allowed."""
+
+
+class ScenarioError(SettingError):
+    """A scenario cannot be read; the message has file, line, key, value and what is allowed."""
 
 
 class BadRecording(TrackerError):

@@ -1,11 +1,10 @@
-"""`tracker replay FILE…`: sends recorded events through the pipeline and waits until all of it is out."""
+"""`tracker replay FILE…`: sends recorded events or scenarios through the pipeline and waits until all of it is out."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -40,7 +39,7 @@ class Speed(click.FloatRange):
 
 
 @click.command
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True)
 @click.option(
     "--speed",
     type=Speed(min=0, min_open=True),
@@ -53,14 +52,15 @@ class Speed(click.FloatRange):
 @with_settings("brokers", "namespace", "model", "raw_topics", "clock")
 def replay(
     settings: Settings,
-    files: tuple[Path, ...],
+    files: tuple[str, ...],
     speed: float | None,
     rebase: bool,
     until: int | None,
     skip_bad: bool,
     as_json: bool,
 ) -> None:
-    """Send canonical events (JSON lines, plain or .gz) to the first raw topic, sorted by time.
+    """Send canonical events (JSON lines, plain or .gz) or scenarios (.yaml, or the id of a built-in one: nina) to the
+    first raw topic, sorted by time.
 
     Returns when the tracker has published everything that follows from them. A `tracker worker` must run with
     the same settings; under TRACKER_CLOCK=event it lives in the recording's time.

@@ -102,6 +102,10 @@ class Reader:
                     return None
                 wanted = next(t for t in kind.types if not isinstance(t, msgspec.inspect.NoneType))
                 return self._value(path, node, wanted)
+            case msgspec.inspect.DictType():
+                if not isinstance(node, yaml.MappingNode):
+                    self.fail(path, f" is {shown(node)}; allowed: keys and values")
+                return _plain(node)
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
             self.fail(path, f" is {shown(node)}; allowed: {_wanted(kind)}")
         return self._scalar(path, node.value, kind)
@@ -175,6 +179,24 @@ def composed(source: str, text: str) -> yaml.Node:
     if node is None:
         raise ModelError(f"{source}:1: the file is empty")
     return node
+
+
+def _plain(node: yaml.Node) -> Any:
+    """What YAML says, but for its dates and its minutes: 1990-05-17 and 20:15 stay texts."""
+    if isinstance(node, yaml.MappingNode):
+        return {str(key.value): _plain(value) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(value) for value in node.value]
+    if is_null(node):
+        return None
+    text = str(node.value)
+    if node.style is None and text in ("true", "false"):
+        return text == "true"
+    if node.style is None and re.fullmatch(r"-?\d{1,15}", text):
+        return int(text)
+    if node.style is None and re.fullmatch(r"-?\d{1,15}\.\d{1,15}", text):
+        return float(text)
+    return text
 
 
 def place(node: yaml.Node) -> tuple[str, int]:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tracker.domain.events import Event
 from tracker.errors import BadEvent, BadRecording, SettingError
+from tracker.wire.bounds import MAX_TS, MIN_TS
 from tracker.wire.decode import encode_event, read_event
 
 DAY = 86_400_000
+MOMENTS = ("_at", "_until")
+"""How the names of properties end that are moments."""
 SHOWN = 10
 """How many bad lines an error message lists."""
 
@@ -85,14 +88,30 @@ def recording_of(events: Iterable[Event]) -> Recording:
     return Recording(recorded, ())
 
 
+def joined(recordings: Iterable[Recording]) -> Recording:
+    """All of them as one."""
+    parts = list(recordings)
+    events = [recorded for part in parts for recorded in part.events]
+    events.sort(key=lambda recorded: recorded.ts)
+    return Recording(events, [bad for part in parts for bad in part.bad])
+
+
 def shifted(recording: Recording, by: int) -> Recording:
-    """The same events `by` ms later, ids unchanged: an order that the tracker knows already stays known."""
+    """The same events `by` ms later, and with them the moments (ms) that their properties name, such as `delivery_at`.
+    Ids are unchanged: an order that the tracker knows already stays known."""
     events = []
     for ts, person, value in recording.events:
         event = read_event(value)[0]
         event.ts = ts + by
+        if event.properties is not None:
+            event.properties = {name: _later(name, value, by) for name, value in event.properties.items()}
         events.append(Recorded(ts + by, person, encode_event(event)))
     return Recording(events, recording.bad)
+
+
+def _later(name: str, value: Any, by: int) -> Any:
+    moment = name.endswith(MOMENTS) and isinstance(value, int) and MIN_TS <= value < MAX_TS
+    return value + by if moment else value
 
 
 def whole_days(ms: int) -> int:

@@ -10,11 +10,12 @@ from aiokafka import AIOKafkaClient
 from tracker.broker.kafka import FAILURES, connected
 from tracker.broker.offsets import Offsets
 from tracker.broker.raw import RawWriter
+from tracker.demo.scenarios import load_scenarios
 from tracker.domain.units import NEVER
 from tracker.errors import Unavailable
 from tracker.journeys.loader import load_all
 from tracker.settings import Settings
-from tracker.stream.recording import Recording, read_recording
+from tracker.stream.recording import Recording, joined, read_recording, recording_of
 from tracker.stream.replay import Replayed, Sent, replay
 from tracker.wire.position import decode_position
 from tracker.wiring.parts import delivery_of, run, store_of, topic_counts, topics_of
@@ -72,12 +73,13 @@ async def replay_recording(
     settings: Settings,
     recording: Recording,
     *,
+    at_least: int = 0,
     speed: float | None = None,
     rebase: bool = False,
     until: int | None = None,
     report: Report = lambda _: None,
 ) -> Replayed:
-    """Send a recording through the pipeline; see `tracker.stream.replay`."""
+    """Send a recording through the pipeline, see `tracker.stream.replay`; time goes on for `at_least` so many ms."""
     counts = await topic_counts(settings)
     topics = topics_of(settings)
     exactly_once = await delivery_of(settings)
@@ -92,7 +94,7 @@ async def replay_recording(
                 writer,
                 progress.watermark,
                 clock="wall" if settings.clock == "wall" else "event",
-                longest_wait=longest_wait(settings),
+                longest_wait=max(longest_wait(settings), at_least),
                 until=until,
                 speed=speed,
                 rebase=rebase,
@@ -102,9 +104,26 @@ async def replay_recording(
             await progress.close()
 
 
+def read_sources(sources: Sequence[str], *, skip_bad: bool = False) -> tuple[Recording, int]:
+    """All events to replay, and for how many ms after the last of them time has to go on at least. Raises
+    `SettingError` and `BadRecording`."""
+    files = [Path(source) for source in sources if not is_scenario(source)]
+    told = [scenario for source in sources if is_scenario(source) for scenario in load_scenarios(source)]
+    parts = [recording_of(event for scenario in told for event in scenario.events)] if told else []
+    if files:
+        parts.append(read_recording(files, skip_bad=skip_bad))
+    recording = joined(parts)
+    return recording, max((scenario.until - recording.last for scenario in told), default=0)
+
+
+def is_scenario(source: str) -> bool:
+    """Whether it is a file of scenarios, or no file at all."""
+    return source.endswith((".yaml", ".yml")) or not Path(source).is_file()
+
+
 def run_replay(
     settings: Settings,
-    files: Sequence[Path],
+    sources: Sequence[str],
     speed: float | None,
     rebase: bool,
     until: int | None,
@@ -112,7 +131,10 @@ def run_replay(
     skip_bad: bool = False,
     report: Report = lambda _: None,
 ) -> tuple[Replayed, int]:
-    """`tracker replay`: blocks until the tracker has published all of it; answers also how many lines were left out."""
-    recording = read_recording(files, skip_bad=skip_bad)
-    done = run(replay_recording(settings, recording, speed=speed, rebase=rebase, until=until, report=report))
+    """`tracker replay`: blocks until the tracker has published all of it; answers also how many lines were left out.
+    `sources` are files of events, files of scenarios (`.yaml`) and ids of built-in scenarios."""
+    recording, wait = read_sources(sources, skip_bad=skip_bad)
+    done = run(
+        replay_recording(settings, recording, at_least=wait, speed=speed, rebase=rebase, until=until, report=report)
+    )
     return done, len(recording.bad)

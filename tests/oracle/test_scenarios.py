@@ -1,0 +1,98 @@
+"""The oracle is only worth something if it tells the design's stories, and all other scenarios, as written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.oracle.naive import UNIT, Fold
+from tests.oracle.table import HOUR, NETTBUTIKK, Table
+from tests.properties.runner import fold_log
+from tests.properties.strategies import Arrival
+from tests.scenarios.play import Found, Play, differences, lines, people, plays
+from tracker.demo.scenarios import DEFAULT_MODEL, Overrides
+
+UTC_OFFSET = 60
+"""Minutes that the scenarios' clock is ahead of UTC, before the end of March."""
+
+
+def told_by_the_oracle(play: Play) -> bool:
+    """It knows one model, and neither caps nor other settings than the quiet hours."""
+    scenario = play.scenario
+    return play.model == DEFAULT_MODEL and not scenario.caps and scenario.settings == Overrides()
+
+
+def table_of(play: Play) -> Table:
+    quiet = play.scenario.quiet_hours
+    if quiet is None:
+        return NETTBUTIKK
+    day = 24 * 60
+    return replace(NETTBUTIKK, quiet=((quiet.start - UTC_OFFSET) % day, (quiet.end - UTC_OFFSET) % day))
+
+
+def said(person: str, result: Fold) -> list[tuple[str, dict[str, Any]]]:
+    """The fold in the words of the tracker's outputs."""
+    found: list[tuple[str, dict[str, Any]]] = [
+        (
+            "transitions",
+            {"person_id": person, "to_phase": move.to_phase, "direction": move.direction, "at": move.at},
+        )
+        for move in result.moves
+    ]
+    for number, session in enumerate(result.sessions):
+        ends = {"started_at": session.started_at, "ended_at": session.ended_at}
+        of = {"person_id": person, "session_id": f"{person}/{number}", "revision": 1, "supersedes": []}
+        found += [("sessions", ends | of)] if session.closed else []
+    dropped = {drop.armed_by: drop for drop in result.drop_offs}
+    ordered = {order.event_id: order for order in result.orders}
+    for drop in result.drop_offs:
+        at = {"reason": drop.reason, "armed_at": drop.armed_at, "due_at": drop.due_at, "detected_at": drop.detected_at}
+        found.append(("dropoffs", {"person_id": person, "kind": "dropped_off", **at}))
+    for recovery in result.recoveries:
+        drop, order = dropped[recovery.armed_by], ordered[recovery.order_event_id]
+        of = {"person_id": person, "reason": drop.reason, "armed_at": drop.armed_at, "kind": "recovered"}
+        found.append(("dropoffs", {**of, "value": recovery.value / UNIT, "last_event": {"ts": order.ts}}))
+    return found
+
+
+def oracles(play: Play) -> Found:
+    """What the oracle makes of a scenario."""
+    scenario = play.scenario
+    arrivals: dict[str, list[Arrival]] = defaultdict(list)
+    for person, event, mark in zip(people(scenario.events), scenario.events, scenario.marks, strict=True):
+        arrivals[person].append(Arrival(event, mark))
+    folds = {person: fold_log(own, scenario.until, table_of(play)) for person, own in arrivals.items()}
+    assert all(result.waiting == [] for result in folds.values())
+    return Found(
+        lines(play, [one for person, result in folds.items() for one in said(person, result)]),
+        sum(result.order_count for result in folds.values()),
+        sum(amount for result in folds.values() for amount in result.revenue.values()) / UNIT,
+        sum(result.withheld for result in folds.values()),
+    )
+
+
+def without_cancelled(dropoffs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """What is true in the end: a cancelled drop-off never was."""
+    if dropoffs is None:
+        return None
+    gone = {line.partition(" cancelled ")[2] for line in dropoffs} - {""}
+    return tuple(line for line in dropoffs if " cancelled " not in line and not any(which in line for which in gone))
+
+
+@pytest.mark.parametrize("play", list(filter(told_by_the_oracle, plays())), ids=str)
+def test_the_oracle_tells_a_scenario_as_written(play: Play) -> None:
+    expected = play.expected
+    play = Play(
+        play.scenario, play.model, msgspec.structs.replace(expected, dropoffs=without_cancelled(expected.dropoffs))
+    )
+    late = any(mark - event.ts > HOUR for event, mark in zip(play.scenario.events, play.scenario.marks, strict=True))
+    only = ["dropoffs", "orders", "revenue"] if late else ["transitions", "sessions", "dropoffs", "orders", "revenue"]
+    if play.scenario.settings.consent_default is None:
+        only.append("withheld")
+    difference = differences(play, oracles(play), only=only)
+    if difference:
+        pytest.fail("\n" + difference, pytrace=False)

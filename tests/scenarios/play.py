@@ -1,0 +1,290 @@
+"""Plays scenarios: each person's events and the watermark through the pure fold, or all scenarios in one log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.properties.log import TOPICS, Log, LogRecord, Worker
+from tests.properties.runner import Person
+from tests.properties.test_batches import send_on
+from tracker.demo.scenarios import Expected, Overrides, Scenario, load_scenarios, moment_of, same_way, text_of
+from tracker.domain.events import Event, is_identity
+from tracker.domain.model import Cap, FoldSettings, QuietHours
+from tracker.domain.table import Table, compile_table
+from tracker.domain.units import MONEY
+from tracker.journeys.loader import load
+from tracker.metrics import Tally
+from tracker.stream.canonical import Canonical
+from tracker.stream.sources import EventSource
+from tracker.wire.decode import encode_event
+
+SECTIONS = {
+    "Transition": "transitions", TOPICS.transitions: "transitions",
+    "SessionClosed": "sessions", TOPICS.sessions: "sessions",
+    "DropOff": "dropoffs", TOPICS.dropoffs: "dropoffs",
+    "Trigger": "triggers", "journey.triggers": "triggers",
+}  # fmt: skip
+"""By the kind of an output and by its topic."""
+WITHHELD = {"Withheld", "TriggerWithheld"}
+NAMED = ("customer_id", "anonymous_id", "account_id", "cart_id", "checkout_id", "order_id", "event_id")
+
+
+@dataclass(frozen=True)
+class Play:
+    """A scenario under one model, with what is expected of it there."""
+
+    scenario: Scenario
+    model: str
+    expected: Expected
+
+    def __str__(self) -> str:
+        return f"{self.scenario.id}-{self.model}"
+
+    @property
+    def conditions(self) -> tuple[str, Overrides, QuietHours | None, tuple[Cap, ...]]:
+        """What scenarios must share to be played in one log."""
+        return self.model, self.scenario.settings, self.scenario.quiet_hours, self.scenario.caps
+
+    @property
+    def table(self) -> Table:
+        return table_of(*self.conditions)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether every event comes in at its own time."""
+        return all(event.ts == mark for event, mark in zip(self.scenario.events, self.scenario.marks, strict=True))
+
+    @property
+    def merges(self) -> bool:
+        """Whether somebody acts under more than one id."""
+        return len({own_id(event) for event in self.scenario.events}) > len(set(people(self.scenario.events)))
+
+
+@cache
+def table_of(model: str, settings: Overrides, quiet: QuietHours | None, caps: tuple[Cap, ...]) -> Table:
+    """A model with what a scenario changes about it."""
+    told = load(model)
+    if quiet is not None:
+        told = msgspec.structs.replace(told, quiet_hours=quiet)
+    if caps:
+        told = msgspec.structs.replace(told, caps=caps)
+    given = {name: value for name, value in msgspec.structs.asdict(settings).items() if value is not None}
+    return compile_table(told, FoldSettings(**given))
+
+
+def plays() -> list[Play]:
+    """Every scenario of this folder under each of its models."""
+    files = sorted(Path(__file__).parent.glob("*.yaml"))
+    return [play for file in files for scenario in load_scenarios(str(file)) for play in plays_of(scenario)]
+
+
+def plays_of(scenario: Scenario) -> list[Play]:
+    """A scenario under each of its models."""
+    return [Play(scenario, model, expected) for expected in scenario.expect for model in expected.models]
+
+
+def own_id(event: Event) -> str:
+    """The id that an event itself names."""
+    return f"c:{event.customer_id}" if is_identity(event.customer_id) else f"a:{event.anonymous_id}"
+
+
+def people(events: Sequence[Event]) -> list[str]:
+    """Who each event turns out to be of: a visitor is the first customer who identifies on the device, until a second
+    one does; from then on the device stands alone."""
+    links: dict[str, dict[str, int]] = defaultdict(dict)
+    for event in sorted(events, key=lambda event: event.ts):
+        if event.anonymous_id is not None and is_identity(event.customer_id):
+            links[event.anonymous_id].setdefault(f"c:{event.customer_id}", event.ts)
+    return [_whose(event, links) for event in events]
+
+
+def _whose(event: Event, links: dict[str, dict[str, int]]) -> str:
+    if is_identity(event.customer_id) or event.anonymous_id not in links:
+        return own_id(event)
+    customers = links[event.anonymous_id]
+    shared = sum(at <= event.ts for at in customers.values()) > 1
+    return own_id(event) if shared else next(iter(customers))
+
+
+@dataclass
+class Found:
+    """What came of a play, in the words of `Expected`."""
+
+    sections: dict[str, list[str]]
+    orders: int = 0
+    revenue: float = 0
+    withheld: int | None = None
+
+
+def alone(play: Play) -> Found:
+    """Each person as somebody who was known all along, with the watermark following as the scenario says."""
+    scenario = play.scenario
+    who = people(scenario.events)
+    acting = {name: Person(table=play.table, name=name) for name in who}
+    for name, event, mark in zip(who, scenario.events, scenario.marks, strict=True):
+        for person in acting.values():
+            person.time(mark)
+        acting[name].take(event)
+    for person in acting.values():
+        person.time(scenario.until)
+    outputs = [(type(output).__name__, output) for person in acting.values() for output in person.out]
+    said = [(SECTIONS[kind], msgspec.to_builtins(output)) for kind, output in outputs if kind in SECTIONS]
+    facts = [person.state.facts for person in acting.values()]
+    return Found(
+        lines(play, said),
+        sum(one.order_count for one in facts),
+        sum(amount for one in facts for amount in one.revenue.values()) / MONEY,
+        sum(kind in WITHHELD for kind, _ in outputs),
+    )
+
+
+def at_once(together: Sequence[Play]) -> dict[str, Found]:
+    """By scenario: all of them in one log, through ingest and the fold of a partition, the watermark following."""
+    log, canonical = Log(), _canonical()
+    worker = Worker(compile=lambda _: together[0].table)
+    arrivals = [
+        (mark, place, number, event)
+        for place, play in enumerate(together)
+        for number, (event, mark) in enumerate(zip(apart(play.scenario), play.scenario.marks, strict=True))
+    ]
+    for mark, _, number, event in sorted(arrivals, key=lambda arrival: arrival[:3]):
+        log.watermark(mark)
+        raw = LogRecord(number, None, encode_event(event))
+        for out in canonical.take([raw], EventSource(), mark)[0]:
+            log.add(out.key or b"", out.value or b"", list(out.headers))
+        send_on(log, worker)
+    log.watermark(max(play.scenario.until for play in together))
+    send_on(log, worker)
+    said = [(SECTIONS[topic], msgspec.json.decode(value)) for topic, _, value in worker.said if topic in SECTIONS]
+    found = told_apart(together, said)
+    for person, state in worker.people().items():
+        scenario, _, _ = person[2:].partition(".")
+        if scenario in found:
+            found[scenario].orders += state.facts.order_count
+            found[scenario].revenue += sum(state.facts.revenue.values()) / MONEY
+    return found
+
+
+def _canonical() -> Canonical:
+    return Canonical(TOPICS, {TOPICS.events: 1, TOPICS.dead_letters: 1}, Tally(), 1_000_000, wall=False)
+
+
+def told_apart(together: Sequence[Play], said: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Found]:
+    """What was said in (section, payload), by scenario."""
+    by_scenario: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    for section, payload in said:
+        kind, rest = payload["person_id"][:2], payload["person_id"][2:]
+        scenario, _, name = rest.partition(".")
+        by_scenario[scenario].append((section, {**payload, "person_id": kind + name}))
+    return {play.scenario.id: Found(lines(play, by_scenario[play.scenario.id])) for play in together}
+
+
+def apart(scenario: Scenario) -> list[Event]:
+    """A scenario's events with ids that no other scenario has."""
+    return [
+        msgspec.structs.replace(
+            event,
+            **{
+                name: f"{scenario.id}.{given}"
+                for name in NAMED
+                if (given := getattr(event, name)) is not None and is_identity(given)
+            },
+        )
+        for event in scenario.events
+    ]
+
+
+def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, list[str]]:
+    """What was said up to the scenario's end, as lines of an expectation: sessions as they stand in the end."""
+    who = dict(zip(map(own_id, play.scenario.events), people(play.scenario.events), strict=True))
+    several = len(set(who.values())) > 1
+    found: dict[str, list[tuple[int, str]]] = {section: [] for section in SECTIONS.values()}
+    superseded = {gone for section, payload in said if section == "sessions" for gone in payload["supersedes"]}
+    revisions: dict[str, tuple[int, int, str]] = {}
+    for section, payload in said:
+        person = payload["person_id"]
+        of = f" of {who.get(person, person)[2:]}" if several else ""
+        if section == "sessions":
+            revision = payload["revision"], payload["ended_at"], _session(payload) + of
+            if payload["session_id"] not in superseded:
+                revisions[payload["session_id"]] = max(revision, revisions.get(payload["session_id"], revision))
+            continue
+        at, line = {"transitions": _move, "dropoffs": _dropoff, "triggers": _trigger}[section](payload)
+        found[section].append((at, f"{text_of(at)} {line}{of}"))
+    gap = play.table.settings.session_gap
+    found["sessions"] = [(ended + gap, line) for _, ended, line in revisions.values()]
+    return {
+        section: in_time(same_way(line) for at, line in rows if at <= play.scenario.until)
+        for section, rows in found.items()
+    }
+
+
+def in_time(given: Iterable[str]) -> list[str]:
+    """Lines in order of their times, those of one time by their text."""
+    return sorted(given, key=lambda line: (moment_of(" ".join(line.split()[:2])), line))
+
+
+def _move(payload: dict[str, Any]) -> tuple[int, str]:
+    to = payload["to_phase"]
+    return payload["at"], payload["direction"] + (f" {to}" if to is not None else "")
+
+
+def _session(payload: dict[str, Any]) -> str:
+    return f"{text_of(payload['started_at'])} to {text_of(payload['ended_at'])}"
+
+
+def _dropoff(payload: dict[str, Any]) -> tuple[int, str]:
+    armed = f"{payload['reason']} armed {text_of(payload['armed_at'])}"
+    if payload["kind"] == "dropped_off":
+        return payload["detected_at"], f"{armed} due {text_of(payload['due_at'])}"
+    worth = f" worth {payload.get('value') or 0:g}" if payload["kind"] == "recovered" else ""
+    return payload["last_event"]["ts"], f"{payload['kind']} {armed}{worth}"
+
+
+def _trigger(payload: dict[str, Any]) -> tuple[int, str]:
+    armed, due = text_of(payload["armed_at"]), text_of(payload["due_at"])
+    return payload["detected_at"], f"{payload['rule']} armed {armed} due {due}"
+
+
+def differences(play: Play, found: Found, *, only: Iterable[str] = ()) -> str:
+    """Where what was found is not what was expected: a table for people, empty if there is no difference."""
+    return "\n\n".join(_differences(play, found, frozenset(only)))
+
+
+def _differences(play: Play, found: Found, only: frozenset[str]) -> Iterator[str]:
+    head = f"{play.scenario.where}: {play.scenario.id} ({play.scenario.title}), {play.model}"
+    for section in dict.fromkeys(SECTIONS.values()):
+        expected = getattr(play.expected, section)
+        if expected is None or (only and section not in only):
+            continue
+        wanted = in_time(map(same_way, expected))
+        if wanted != found.sections[section]:
+            yield f"{head}: {section}\n{beside(wanted, found.sections[section])}"
+    for name in ("orders", "revenue", "withheld"):
+        wanted, got = getattr(play.expected, name), getattr(found, name)
+        if wanted is not None and got is not None and wanted != got and (not only or name in only):
+            yield f"{head}: {name}\n{beside([f'{wanted:g}'], [f'{got:g}'])}"
+
+
+def beside(expected: Sequence[str], found: Sequence[str]) -> str:
+    """Two sorted lists as a table; `!` marks the lines that only one of them has."""
+    rows = []
+    left, right = list(expected), list(found)
+    while left or right:
+        if left and right and left[0] == right[0]:
+            rows.append((" ", left.pop(0), right.pop(0)))
+        elif left and (not right or left[0] not in right):
+            rows.append(("!", left.pop(0), "-"))
+        elif right and (not left or right[0] not in left):
+            rows.append(("!", "-", right.pop(0)))
+        else:
+            rows.append(("!", left.pop(0), right.pop(0)))
+    width = max(len(row[1]) for row in [*rows, ("", "expected", "")])
+    return "\n".join(f"{mark} {one:{width}}  {other}" for mark, one, other in [(" ", "expected", "found"), *rows])
