@@ -209,6 +209,8 @@ def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, l
     superseded = {gone for section, payload in said if section == "sessions" for gone in payload["supersedes"]}
     revisions: dict[str, tuple[int, int, str]] = {}
     for section, payload in said:
+        if payload.get("model", play.model) != play.model:
+            continue
         person = payload["person_id"]
         of = f" of {who.get(person, person)[2:]}" if several else ""
         if section == "sessions":

@@ -190,13 +190,13 @@ def _plain(node: yaml.Node) -> Any:
     if is_null(node):
         return None
     text = str(node.value)
-    if node.style is None and text in ("true", "false"):
+    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+        return text
+    if text in ("true", "false"):
         return text == "true"
-    if node.style is None and re.fullmatch(r"-?\d{1,15}", text):
+    if re.fullmatch(r"-?\d{1,15}", text):
         return int(text)
-    if node.style is None and re.fullmatch(r"-?\d{1,15}\.\d{1,15}", text):
-        return float(text)
-    return text
+    return float(text) if re.fullmatch(r"-?\d{1,15}\.\d{1,15}", text) else text
 
 
 def place(node: yaml.Node) -> tuple[str, int]:
