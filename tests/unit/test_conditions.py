@@ -470,6 +470,19 @@ def test_a_segment_is_said_once_though_events_name_it_too() -> None:
     assert [move.segments for move in person.said(Transition)] == [["new"]]
 
 
+def test_segments_are_those_of_the_first_model_on_every_models_journeys() -> None:
+    met = segment("met", {"count": {"events": [VIEW], "at_least": 2, "during": "journey"}})
+    first = msgspec.structs.replace(MODEL, segments=(met,))
+    late = msgspec.structs.replace(
+        MODEL.phases[0], enter=(Entry((VIEW,), where=condition({"orders": {"at_least": 1}})),)
+    )
+    second = msgspec.structs.replace(MODEL, id="second", phases=(late, MODEL.phases[2]))
+    person = Person(table=compile_table(first, FoldSettings(), second))
+    after(person, events((0, VIEW), (1, VIEW), (2, "product_added", {"items": SHOES})))
+    said = [move.segments for move in person.said(Transition) if move.model == "second"]
+    assert said == [["met"]]
+
+
 # Merges and long silence
 
 REMEMBERS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tracker.domain import remembered, segments
+from tracker.domain import remembered, rules, segments
 from tracker.domain.events import EVENT_TYPES, Event
 from tracker.domain.ids import derive
 from tracker.domain.outputs import Direction, Happening, Transition
@@ -45,8 +45,8 @@ def open_journey(facts: Facts, track: Track, event: Event, steps: Steps, course:
     )
     if steps.counted:
         remembered.note_on(journey, event)
-    journey.segments = segments.of(facts, journey, event, event.ts, table)
     track.journey = journey
+    journey.segments = segments.of(facts, rules.present(facts), event, event.ts, table)
     track.ordered_last = False
     return journey
 
