@@ -103,6 +103,10 @@ def test_a_rule_says_only_what_acts(fields: str, complaint: str) -> None:
         ("{count: {events: [page_viewed]}}", "where.count has no bound; allowed: at_least, at_most or both"),
         ("{count: {events: [], at_least: 1}}", "where.count.events is empty"),
         ("{count: {events: [page_viewed], at_least: 0}}", "where.count.at_least is 0, which always holds"),
+        (
+            "{count: {events: [page_viewed], at_most: 101, within: 1d}}",
+            "where.count.at_most is 101; allowed: 0 to 100",
+        ),
         ("{count: {events: [page_viewed], at_least: 3, at_most: 2}}", "where.count.at_least is more than at_most"),
         ("{count: {events: [page_viewed], at_most: -1}}", "where.count.at_most is -1; allowed: 0 or more"),
         ("{count: {events: [page_viewed], at_least: 1, within: 0}}", "where.count.within is '0'; allowed: 1s to 400d"),

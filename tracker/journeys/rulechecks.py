@@ -20,6 +20,8 @@ TRIGGERS_ONLY = ("at", "before", "yearly", "hour", "group", "again", "times", "s
 bought."""
 DEPTH = 10
 """Conditions nest at most so deep."""
+MOST_IN_A_WINDOW = 100
+"""What is counted within a window: so many times (and one more) are kept of each person."""
 
 
 class Asked(NamedTuple):
@@ -123,6 +125,8 @@ def _count(check: Check, key: Key, count: Count) -> None:
     if count.at_most is None and count.at_least == 0:
         check.fail((*key, "at_least"), " is 0, which always holds; allowed: 1 or more")
     if count.within is not None:
+        for name, bound in (("at_least", count.at_least), ("at_most", count.at_most)):
+            check.number((*key, name), bound or 0, 0, MOST_IN_A_WINDOW)
         check.duration((*key, "within"), count.within, 1000, LONGEST)
         if count.during is not None:
             check.fail((*key, "during"), " stands beside `within`; allowed: one of them")
