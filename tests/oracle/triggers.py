@@ -7,7 +7,7 @@ are written. Zones are UTC, quiet hours minutes of the day.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ ORDERS = NETTBUTIKK.conversion
 CART = {"product_added", "product_removed", "cart_updated", "cart_emptied", "checkout_started"}
 CHECKOUT = {"checkout_started", "checkout_step_completed", "payment_info_entered", "payment_failed"}
 Key = tuple[str, str]
+NEVER_DUE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,21 @@ class Judge:
     said: list[Said] = field(default_factory=list)
     identified: bool = False
 
-    def judge(self, events: Iterable[Event], until: int) -> list[Said]:
-        """What is sent up to `until` (ms, inclusive)."""
+    def judge(self, events: Iterable[Event], watermark: int) -> list[Said]:
+        """What is sent up to the watermark (ms, inclusive); an event at or after a deadline that the watermark has not
+        reached waits, with all that follow."""
         for event in sorted(distinct(events), key=lambda event: (event.ts, event.event_id)):
-            self.time(event.ts)
+            self.time(min(event.ts, watermark))
+            if self.deadline() <= event.ts:
+                return self.said
             self.take(event)
-        self.time(until)
+        self.time(watermark)
         return self.said
+
+    def deadline(self) -> int:
+        """The next one of all, whatever is due at it."""
+        of_fold = self.fold.next_deadline()
+        return min([NEVER_DUE if of_fold is None else of_fold[0], *map(self.at, self.waits)])
 
     def rule(self, name: str) -> Rule:
         return next(rule for rule in self.rules if rule.id == name)
@@ -213,7 +222,23 @@ class Judge:
         self.said.append(Said(rule.id, name[1], wait.armed_at, wait.due, at, why, wait.data, content, value))
 
 
-def _quiet(hours: tuple[int, int]) -> Any:
-    from dataclasses import replace
+def overtaken(steps: Iterable[Judge]) -> set[tuple[str, str, int]]:
+    """The triggers (rule, key, due) that became known too late: while the log is read, of which `steps` are the judges
+    of what is known after each event and each move of time, a later order was folded before. Only what an order takes
+    back is withheld then."""
+    known: set[tuple[str, str, int]] = set()
+    found: set[tuple[str, str, int]] = set()
+    latest = -NEVER_DUE
+    for step in steps:
+        for said in step.said:
+            name = (said.rule, said.key, said.due)
+            rule = step.rule(said.rule)
+            if name not in known and latest > said.at and rule.key == "person" and set(rule.unless) & set(ORDERS):
+                found.add(name)
+            known.add(name)
+        latest = max([latest, *(order.ts for order in step.fold.orders)])
+    return found
 
+
+def _quiet(hours: tuple[int, int]) -> Any:
     return replace(NETTBUTIKK, quiet=hours)

@@ -202,7 +202,7 @@ def test_what_a_phase_refers_to_is_there(lines: str, complaint: str) -> None:
         ("zones: {red: [{measure: conversion}]}", "zones.red[1] says both or neither; allowed: one of below, above"),
         ("zones: {red: [{measure: conversion, below: 20}]}", "zones.red[1].below is 20; allowed: 0 to 1"),
         ("zones: {green: [{measure: nps, above: 101}]}", "zones.green[1].above is 101; allowed: -100 to 100"),
-        ("caps: [{most: 0, within: 1d}]", "caps[1].most is 0; allowed: 1 to 1000"),
+        ("caps: [{most: 0, within: 1d}]", "caps[1].most is 0; allowed: 1 to 25"),
         ("review: 1h", "review is '1h'; allowed: 1d to 400d"),
         (
             "channels: [" + 2 * "{channel: a, goal: g, measure: reach, target: 1}," + "]",

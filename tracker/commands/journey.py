@@ -12,7 +12,7 @@ from tracker.commands.output import print_json, printable, time_text
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
 from tracker.domain.state import Journey, State
-from tracker.domain.units import MONEY
+from tracker.domain.units import MONEY, NEVER
 from tracker.errors import TrackerError
 from tracker.settings import Settings
 
@@ -78,6 +78,26 @@ def view(state: State, model: Model) -> dict[str, Any]:
         }
         if armed and armed.rule < len(model.rules)
         else None,
+        "pending": [
+            {
+                "rule": pending.rule,
+                "key": pending.key or None,
+                "armed_at": pending.at,
+                "due_at": pending.due,
+            }
+            for pending in sorted(facts.pending, key=lambda pending: (pending.due, pending.rule, pending.key))
+        ],
+        "triggers": [
+            {
+                "rule": sent.rule,
+                "key": sent.key or None,
+                "due_at": sent.due,
+                "detected_at": sent.at,
+                "withheld": sent.withheld,
+            }
+            for sent in facts.sent
+            if sent.due != NEVER
+        ],
         "dropoffs": [
             {
                 "id": said.id,
@@ -156,6 +176,13 @@ def lines(shown: dict[str, Any], model: Model) -> list[str]:
     for dropoff in shown["dropoffs"]:
         ended = f", {dropoff['ended']}" if dropoff["ended"] else ""
         text.append(f"  dropped off  {time_text(dropoff['detected_at'])}  {dropoff['reason']}{ended}")
+    for trigger in shown["triggers"]:
+        of = f" of {trigger['key']}" if trigger["key"] else ""
+        what = "withheld    " if trigger["withheld"] else "triggered   "
+        text.append(f"  {what} {time_text(trigger['detected_at'])}  {trigger['rule']}{of}")
+    for pending in shown["pending"]:
+        of = f" of {pending['key']}" if pending["key"] else ""
+        text.append(f"  waits for    {time_text(pending['due_at'])}  {pending['rule']}{of}, unless something happens")
     for order in shown["orders"]:
         gone = " cancelled" if order["cancelled"] else " refunded in part" if order["refunded"] else ""
         money = f"{order['value']:,.2f} {order['currency'] or ''}".rstrip()

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import DAY, MINUTE, Model, Phase
+from tracker.domain.state import MAX_SENT
 from tracker.domain.table import ANY, CART_CHANGED, FIRST_IDENTIFIED
 from tracker.domain.texts import SHARES, Feeling, Kpi, Measure, Threshold, Touchpoint
 from tracker.durations import format_duration
@@ -123,7 +124,7 @@ def check_model(check: Check) -> None:
         if model.quiet_hours.start == model.quiet_hours.end:
             fail(("quiet_hours",), ": start and end are the same; leave it out for none")
     for i, cap in enumerate(model.caps):
-        check.number(("caps", i, "most"), cap.most, 1, 1000)
+        check.number(("caps", i, "most"), cap.most, 1, MAX_SENT // 2)
         check.duration(("caps", i, "within"), cap.within, MINUTE, LONGEST)
     for i, goal in enumerate(model.channels):
         check.unique(("channels", i, "channel"), goal.channel, [other.channel for other in model.channels[:i]])
