@@ -177,7 +177,9 @@ def expected(arrivals: list[Arrival], which: tuple[bool, bool], until: int) -> l
         judge.judge(events, watermark)
         return judge
 
-    steps, events, watermark = [], [], NEVER
+    steps: list[Judge] = []
+    events: list[Event] = []
+    watermark = NEVER
     for arrival in arrivals:
         if arrival.watermark is not None and arrival.watermark > watermark:
             watermark = arrival.watermark
