@@ -30,10 +30,12 @@ T = TypeVar("T")
 
 @cache
 def table(quiet: tuple[int, int] | None = None, settings: FoldSettings | None = None) -> Table:
-    """The default model; quiet hours in minutes of the day, UTC."""
+    """The default model without its triggers, which the naive fold does not know (`test_triggers` has one of its own);
+    quiet hours in minutes of the day, UTC."""
     model = load("nettbutikk-5")
+    drop_offs = tuple(rule for rule in model.rules if rule.emit == "drop_off")
     hours = None if quiet is None else QuietHours(start=quiet[0], end=quiet[1], zone="UTC")
-    return compile_table(msgspec.structs.replace(model, quiet_hours=hours), settings or FoldSettings())
+    return compile_table(msgspec.structs.replace(model, rules=drop_offs, quiet_hours=hours), settings or FoldSettings())
 
 
 @dataclass

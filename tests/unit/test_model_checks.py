@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from tracker.domain.model import DAY, Model
 from tracker.errors import ModelError
-from tracker.journeys.loader import load, load_all, parse
+from tracker.journeys.loader import load_all, parse
 
-YAML = resources.files("tracker.journeys").joinpath("nettbutikk-5.yaml").read_text(encoding="utf-8")
+YAML = Path(__file__).with_name("shop.yaml").read_text(encoding="utf-8")
 TOUCHPOINT = """
       - id: search
         name: search
@@ -40,17 +39,17 @@ def refused(yaml: str) -> str:
 
 
 def in_phase(lines: str) -> str:
-    """The default model with more in its first phase, `bevissthet`."""
+    """The model with more in its first phase, `bevissthet`."""
     return YAML.replace("    gloss: awareness\n", f"    gloss: awareness\n{lines}\n", 1)
 
 
 def with_rule(fields: str) -> str:
-    """The default model with one rule more, its first."""
+    """The model with one rule more, its first."""
     return YAML.replace("rules:\n", f"rules:\n  - {{id: mine, {fields}}}\n", 1)
 
 
 def with_where(condition: str) -> str:
-    """The default model with a rule that has a condition."""
+    """The model with a rule that has a condition."""
     return with_rule(f"when: [page_viewed], wait: 1h, where: {condition}")
 
 
@@ -242,4 +241,4 @@ def test_no_model_waits_or_counts_for_longer_than_state_is_kept(yaml: str, what:
 def test_texts_may_go_without_a_gloss() -> None:
     phase = read(in_phase("    thoughts: [a plain one, {text: ett, gloss: one}]")).phases[0]
     assert [(text.text, text.gloss) for text in phase.thoughts] == [("a plain one", ""), ("ett", "one")]
-    assert load("nettbutikk-5").phases[0].thoughts == ()
+    assert read(YAML).phases[0].thoughts == ()
