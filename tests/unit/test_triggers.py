@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import Person
 from tracker.domain import step
 from tracker.domain.conditions import Condition, Range
@@ -500,3 +501,33 @@ def test_every_trigger_of_a_built_in_model_can_be_armed_by_its_events_and_fires(
         live(person, made, until=START + 364 * DAY)
         assert [trigger.rule for trigger in person.said(Trigger)] == [spec.id], spec.id
         assert person.said(Trigger)[0].due_at > START
+
+
+def test_an_event_behind_the_watermark_whose_wait_is_over_fires_at_once() -> None:
+    person = shop(rule(10 * MINUTE))
+    person.time(START + 20 * MINUTE)
+    person.take(event(START))
+    assert sent(person) == [("nudge", START + 10 * MINUTE)]
+
+
+def published(log: Log, of: Table) -> list[int]:
+    """When the triggers of a log were to be sent, by a worker with nothing in memory."""
+    worker = Worker(cache=0, compile=lambda _: of).read(log)
+    return [msgspec.json.decode(value)["detected_at"] for topic, _, value in worker.said if topic == TOPICS.triggers]
+
+
+def test_a_trigger_that_is_due_within_the_session_has_a_timer_of_its_own() -> None:
+    log = Log()
+    log.event(event(START), "c:p")
+    log.event(event(START + MINUTE, "product_viewed"), "c:p")
+    log.watermark(START + 15 * MINUTE)
+    assert published(log, table(rule(10 * MINUTE, when=("product_viewed",)))) == [START + 11 * MINUTE]
+
+
+def test_a_birthday_is_all_that_need_be_known_of_somebody() -> None:
+    log = Log()
+    log.event(event(START, properties={"birthday": "03-01"}), "c:p")
+    for days in (30, 401, 500, 900):
+        log.watermark(START + days * DAY)
+    greetings = [at(f"{year}-03-01 09:00", OSLO) for year in (2027, 2028)]
+    assert published(log, table(rule(0, yearly="birthday"), zone=OSLO)) == greetings
