@@ -70,7 +70,7 @@ class Settings:
     model: tuple[str, ...] = setting(
         Names(r".+", "ids of built-in models or paths of YAML files, separated by commas"),
         "nettbutikk-5",
-        "The journey model: phases, conversions, drop-off rules. A worker follows one at a time.",
+        "Journey models: phases, conversions, rules. Of several, the first one's rules and segments hold.",
     )
     raw_topics: tuple[str, ...] = setting(
         Names(TOPIC, "topic names separated by commas; a worker needs at least one", empty=True),

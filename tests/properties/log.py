@@ -10,6 +10,7 @@ import msgspec
 
 from tests.properties.runner import table
 from tracker.domain.events import Event
+from tracker.domain.lineup import Lineup
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import State, decode_state
 from tracker.domain.units import NEVER
@@ -81,6 +82,7 @@ class Worker:
     topics: Topics = TOPICS
     config: Config = CONFIG
     compile: Compile = lambda _: table()
+    lineups: list[Lineup] = field(default_factory=list)
     states: dict[str, bytes] = field(default_factory=dict)
     timers: dict[str, int] = field(default_factory=dict)
     position: Position = field(default_factory=lambda: Position(0))
@@ -105,6 +107,7 @@ class Worker:
             cache=self.cache,
             position=self.position,
             marks=decode_marks(self.meta),
+            lineups=self.lineups,
         )
 
     def handle(self, records: Sequence[LogRecord], following: int, crash: bool = False) -> None:
@@ -123,6 +126,7 @@ class Worker:
             walked = self.fold.walk(records, following, NEVER if needs.until is None else needs.until, horizon)
             self.position = walked.position
             self.meta = encode_marks(self.fold.marks)
+            self.config, self.lineups = self.fold.config, self.fold.lineups
             self.states.update(walked.states)
             for person in walked.gone:
                 self.states.pop(person, None)

@@ -9,6 +9,7 @@ import msgspec
 from tracker.domain import journeys, remembered, sessions, triggers
 from tracker.domain.events import Item
 from tracker.domain.fold import add_tracks
+from tracker.domain.lineup import Lineup
 from tracker.domain.orders import earn, give_back, take_early, take_value
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output
 from tracker.domain.rules import about
@@ -41,6 +42,8 @@ class Legacy(msgspec.Struct, array_like=True):
 
     facts: Facts
     said: Said
+    lineup: Lineup
+    """What the places in facts and sayings stand for: the customer's partition may have other models in force."""
     recent: list[bytes] = []
 
 

@@ -263,6 +263,15 @@ def backfilled(facts: Facts, journey: Journey, phase: int, at: int, course: Cour
     return move
 
 
+def replaced(facts: Facts, journey: Journey, course: Course, was: str | None, known: bool) -> Transition:
+    """The journey's phase is no more: the present one takes its place, with its time. `known`: it was there before."""
+    move = _transition(facts, journey, course, None, journey.path[-1], "back", journey.moved_at, None, None)
+    move.direction = "back" if known else "backfilled"
+    move.id = derive(journey.id, "replaced", was, move.to_phase)
+    move.from_phase = was
+    return move
+
+
 def note_channel(journey: Journey, channel: str | None) -> None:
     """Keep the channels of the journey's sessions, in order, repetitions of the same one folded."""
     channels = journey.channels

@@ -111,6 +111,7 @@ def lifetime(facts: Facts) -> Facts:
         last=facts.last,
         last_id=facts.last_id,
         tracks=[Track(journeys=track.journeys) for track in facts.tracks],
+        ended=facts.ended,
         sessions=facts.sessions,
         currency=facts.currency,
         order_count=facts.order_count,

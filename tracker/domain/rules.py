@@ -169,6 +169,8 @@ def ended_by(dropoff: SaidDropOff, ordered: Ordered, table: Table) -> str | None
         return "cancelled"
     if same_names(dropoff.names, ordered.names):
         return "cancelled"
+    if dropoff.rule < 0:
+        return None  # a rule that the model has no longer
     spec = table.model.rules[dropoff.rule]
     same_session = dropoff.session_id is not None and dropoff.session_id == ordered.session_id
     if not same_session:

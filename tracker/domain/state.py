@@ -179,6 +179,8 @@ class Facts(msgspec.Struct, array_like=True, gc=False):
     previous_session_id: str | None = None
     tracks: list[Track] = msgspec.field(default_factory=lambda: [Track()])
     """One per model, in the order of `TRACKER_MODEL`; those that no event has reached may be missing."""
+    ended: dict[str, int] = {}
+    """The running numbers of journeys by models that are not tracked any more: no id is used twice."""
     cart: list[Item] = []
     cart_id: str | None = None
     cart_touched: int = 0
@@ -306,6 +308,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     absorbed_at: int = NEVER
     """The watermark when somebody was last absorbed: what was said of them is remembered as long as their recent
     events can still come."""
+    lineup: bytes = b""
+    """The mark of what its places stand for (see `lineup`)."""
     absorbed: list[str] = []
     """Anonymous persons whose past this person took over."""
 

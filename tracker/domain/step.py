@@ -20,6 +20,7 @@ from tracker.domain import identity, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
+from tracker.domain.migration import migrate_facts
 from tracker.domain.outputs import (
     AbsorbState,
     Bound,
@@ -29,6 +30,7 @@ from tracker.domain.outputs import (
     Output,
     Sales,
     SessionClosed,
+    Transition,
     TriggerFired,
 )
 from tracker.domain.said import say
@@ -188,13 +190,14 @@ def merge(
             break
         taken.append(raw)
     if recent or not identity.is_empty(facts, state.said):
-        legacy = identity.Legacy(facts=facts, said=state.said, recent=taken)
+        legacy = identity.Legacy(facts=facts, said=state.said, lineup=table.lineup, recent=taken)
         payload = identity.encode_legacy(legacy)
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
     out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent[len(taken) :])
     fresh = new_state(state.facts.person)
     # a device that is shared later must not use their ids again
     fresh.facts.tracks = [Track(journeys=track.journeys) for track in state.facts.tracks]
+    fresh.facts.ended = state.facts.ended
     _count_sales(out, fresh.facts, state.facts.order_count, state.facts.revenue)
     state.facts, state.said, state.waiting = fresh.facts, Said(), []
     state.base_ts = fresh.base_ts
@@ -208,6 +211,8 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
         return False
     state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)
+    if legacy.lineup != table.lineup:
+        migrate_legacy(legacy, table, out)
     happenings: list[Happening] = []
     pasts = identity.past(state.facts, state.said), identity.past(legacy.facts, legacy.said)
     pasts[1].orders.update(orders.order_key(_decode(raw)) for raw in legacy.recent)
@@ -240,6 +245,15 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
         _take_late(state, event, table, watermark, max(watermark - table.lateness - event.ts, 0), out)
     identity.end_absorbed(state, *pasts, table, out)
     return True
+
+
+def migrate_legacy(legacy: identity.Legacy, table: Table, out: list[Output]) -> None:
+    """A past from a partition that another config was in force in. Its journey under way was ended there already."""
+    facts = legacy.facts
+    gone = {track.journey.id for track in facts.tracks if track.journey is not None}
+    moves: list[Output] = []
+    migrate_facts(facts, legacy.said, legacy.lineup, table, moves)
+    out.extend(move for move in moves if isinstance(move, Transition) and move.journey_id not in gone)
 
 
 def _forward(state: State, event: Event, table: Table, reached: int, out: list[Output]) -> Outcome:

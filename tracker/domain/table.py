@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tracker.domain.compiling import Compiled, properties_of
 from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
+from tracker.domain.lineup import Lineup, lineup_of, mark_of
 from tracker.domain.model import DAY, FoldSettings, Model, Rule
 from tracker.domain.predicates import Predicate
 from tracker.domain.remembered import Memory, Tally
@@ -169,6 +170,9 @@ class Table:
     cart_triggers: tuple[TriggerRule, ...]
     first_triggers: tuple[TriggerRule, ...]
     """Those that the first event which names the customer arms."""
+    lineup: Lineup = field(init=False)
+    mark: bytes = field(init=False)
+    """Of the lineup."""
     timed: bool = field(init=False)
     """Whether time alone leads anywhere."""
     gap: int = field(init=False)
@@ -180,6 +184,8 @@ class Table:
     """For how long messages that were sent have to be remembered."""
 
     def __post_init__(self) -> None:
+        self.lineup = lineup_of([self.model, *(course.model for course in self.courses[1:])])
+        self.mark = mark_of(self.lineup)
         self.timed = any(course.timed for course in self.courses)
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
+from tracker.domain.lineup import Lineup, mark_of
+from tracker.domain.migration import migrate
 from tracker.domain.outputs import Bound, DropOff, Output, Trigger, TriggerWithheld, Withheld
 from tracker.domain.state import State, decode_state, encode_state, new_state
 from tracker.domain.step import absorb, accept, advance, merge, next_due
@@ -85,9 +87,10 @@ class PartitionFold:
         position: Position,
         marks: Marks,
         suppress_until: Position | None = None,
+        lineups: Iterable[Lineup] = (),
     ) -> None:
         """`cache` bounds the states kept between batches. Outputs up to `suppress_until` were published before
-        the store was lost: they are counted, not said again."""
+        the store was lost: they are counted, not said again. `lineups` are those of configs in force before."""
         self.partition = partition
         self.position = position
         self.marks = marks
@@ -95,6 +98,7 @@ class PartitionFold:
         self.config_changed = False
         self._compile = compile_config
         self.table = compile_config(config)
+        self._lineups = {mark_of(lineup): lineup for lineup in lineups}
         self._partitions = partitions
         self._encoder = encoder
         self._decode = decode
@@ -178,7 +182,7 @@ class PartitionFold:
                 self._dead.append(DeadRecord(record, error))
                 done += 1
                 continue
-            state = self._state(key)
+            state = self._state(key, out)
             ts = event.ts
             table = self.table
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
@@ -211,12 +215,13 @@ class PartitionFold:
             return self._advance_time(record.offset, out)
         elif isinstance(control, Config):
             if control != self.config:
+                self._lineups[self.table.mark] = self.table.lineup
                 self.table = self._compile(control)
                 self.config = control
                 self.config_changed = True
                 self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
-            state = self._state(record.key)
+            state = self._state(record.key, out)
             watermark = self.position.watermark
             if isinstance(control, Merge):
                 merge(state, control.customer, control.ts, self.table, watermark, out, self._reached)
@@ -240,9 +245,12 @@ class PartitionFold:
             if horizon is not None and heap[0] > horizon:
                 break
             due, key = heappop(heap)
-            state = self._state(key)
-            if state.timer != due:
+            stored = self._cache[key]
+            if stored is None or (state := decode_state(stored)).timer != due:
                 continue
+            if state.lineup != table.mark:
+                self._migrate(key, state, out)
+                self._say_of(state, due, offset, out)
             actual = next_due(state, table, watermark)
             if actual > due:
                 self._set_timer(key, state, actual)
@@ -253,14 +261,17 @@ class PartitionFold:
                 self._keep(key, state)
             else:
                 self._forget(key)
-            self.position = Position(offset, watermark, due, state.facts.person)
-            if out:
-                self._say(out, offset)
+            self._say_of(state, due, offset, out)
         if horizon is not None and horizon[0] <= watermark:
             self.position = Position(offset, watermark, horizon[0], horizon[1].decode())
             return False
         self.position = Position(offset, watermark)
         return True
+
+    def _say_of(self, state: State, due: int, offset: int, out: list[Output]) -> None:
+        self.position = Position(offset, self.position.watermark, due, state.facts.person)
+        if out:
+            self._say(out, offset)
 
     def _forget(self, key: bytes) -> None:
         """Nothing of this person is worth keeping: from here on it is as if they had never been seen."""
@@ -270,9 +281,26 @@ class PartitionFold:
         self._cache[key] = None
         self._fresh.add(key)
 
-    def _state(self, key: bytes) -> State:
+    @property
+    def lineups(self) -> list[Lineup]:
+        """Those that states of this partition may have been written under, the one in force left out."""
+        return [lineup for mark, lineup in self._lineups.items() if mark != self.table.mark]
+
+    def _state(self, key: bytes, out: list[Output]) -> State:
         stored = self._cache[key]
-        return decode_state(stored) if stored is not None else new_state(key.decode())
+        if stored is None:
+            state = new_state(key.decode())
+            state.lineup = self.table.mark
+            return state
+        state = decode_state(stored)
+        if state.lineup != self.table.mark:
+            self._migrate(key, state, out)
+        return state
+
+    def _migrate(self, key: bytes, state: State, out: list[Output]) -> None:
+        migrate(state, self._lineups.get(state.lineup), self.table, out)
+        self._set_timer(key, state)
+        self._keep(key, state)
 
     def _keep(self, key: bytes, state: State) -> None:
         self._cache[key] = encode_state(state)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from tracker.domain.events import Event
+from tracker.domain.lineup import decode_lineups, encode_lineups
 from tracker.domain.units import NEVER
 from tracker.errors import BadEvent, Fenced, Unavailable
 from tracker.metrics import Metrics, Tally
@@ -40,6 +41,9 @@ FOLD_VERSION = 1
 
 CONFIG_KEY = "config"
 """The config in force lies beside the states; no person id looks like it."""
+
+LINEUPS_KEY = "lineups"
+"""Beside it, what the places in states stand for that were written under earlier configs."""
 
 COMMIT_BYTES = 32 * 1024 * 1024
 MOST_COMMIT_BYTES = 256 * 1024 * 1024
@@ -149,6 +153,7 @@ class TrackPartition:
             await self._tell((), resume)
         await self._publish_outbox(committed)
         config, stored, said = await self._config(first=first and not known.outputs)
+        (lineups,) = await context.store.states(partition, [LINEUPS_KEY])
         self._fold = PartitionFold(
             partition,
             context.partitions,
@@ -161,6 +166,7 @@ class TrackPartition:
             position=resume,
             marks=decode_marks(row.meta) if row is not None and row.meta else Marks(),
             suppress_until=suppress_until,
+            lineups=decode_lineups(lineups) if lineups is not None else (),
         )
         self._fold.config_changed = not stored
         self._said = config if said else None
@@ -268,6 +274,8 @@ class TrackPartition:
         self._bound(states, outputs, len(records), walking, cut=horizon is not None)
         if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
+            if fold.lineups:
+                states.append((LINEUPS_KEY, encode_lineups(fold.lineups)))
             fold.config_changed = False
         before_commit = time.perf_counter()
         await context.store.commit(

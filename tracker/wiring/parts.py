@@ -81,24 +81,7 @@ def check_partitions(topic: str, known: Config | None, partitions: int) -> None:
 
 
 def check_change(before: Config, after: Config) -> None:
-    """Journeys under way are kept by the place of their phase in the model: a model with other phases or rules
-    cannot take them over."""
-    was_tracked, tracked = list(map(from_text, before.models)), list(map(from_text, after.models))
-    old, new = was_tracked[0], tracked[0]
-    for name, was, now in (
-        (
-            "phases",
-            [f"{model.id}.{phase.id}" for model in was_tracked for phase in model.phases],
-            [f"{model.id}.{phase.id}" for model in tracked for phase in model.phases],
-        ),
-        ("rules", [rule.id for rule in old.rules], [rule.id for rule in new.rules]),
-    ):
-        if was != now:
-            raise Irreconcilable(
-                f"TRACKER_MODEL: model {new.id} has the {name} {', '.join(now)}, but journeys are under way with "
-                f"{', '.join(was)} (model {old.id}). Ways out: keep {name} and their order (their settings may "
-                "change), or use another TRACKER_NAMESPACE"
-            )
+    """Raises `Irreconcilable` where one config cannot follow another. Models may change (see `domain/migration.py`)."""
     if before.fold_version > after.fold_version:
         raise Irreconcilable(
             f"the log was folded by version {before.fold_version} of the fold, this tracker has {after.fold_version}: "

@@ -8,14 +8,18 @@ from contextlib import asynccontextmanager
 from tracker.broker.kafka import connected, make_consumer, partitions_of
 from tracker.broker.offsets import Offsets
 from tracker.broker.sender import Sender
-from tracker.domain.model import Model
+from tracker.domain.lineup import decode_lineups, mark_of
+from tracker.domain.migration import migrate
+from tracker.domain.model import FoldSettings, Model
 from tracker.domain.state import State, decode_state
+from tracker.domain.table import compile_table
 from tracker.errors import SettingError
 from tracker.journeys.loader import from_text, load
 from tracker.settings import Settings
 from tracker.stream.deadletters import DeadLetters, SentAgain
+from tracker.stream.track import LINEUPS_KEY
 from tracker.wire.deadletters import DeadLetter
-from tracker.wiring.parts import delivery_of, run, store_of, stored_config, topics_of
+from tracker.wiring.parts import delivery_of, run, store_of, stored_config, table_of, topics_of
 
 
 def show_journey(settings: Settings, person: str) -> tuple[State, Model] | None:
@@ -35,11 +39,17 @@ def show_journey(settings: Settings, person: str) -> tuple[State, Model] | None:
             if found is None:
                 return None
             config = await stored_config(store, found.partition)
+            (stored,) = await store.states(found.partition, [LINEUPS_KEY])
         finally:
             await store.close()
         # A state names phases and rules by their place in the model: only the one in force there can tell.
         model = from_text(config.models[0]) if config is not None else load(settings.model[0])
-        return decode_state(found.state), model
+        state = decode_state(found.state)
+        table = table_of(config) if config is not None else compile_table(model, FoldSettings())
+        if state.lineup != table.mark:
+            lineups = {mark_of(lineup): lineup for lineup in (decode_lineups(stored) if stored is not None else ())}
+            migrate(state, lineups.get(state.lineup), table, [])
+        return state, model
 
     return run(find())
 
