@@ -75,7 +75,10 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         add_tracks(facts, table)
     if new_order:
         facts.order_count += 1  # models that it does not convert ask for the orders with it; it is counted below
-    for track, course, steps in zip(facts.tracks, table.courses, rule.steps, strict=True):
+    courses, ways = table.courses, rule.steps
+    for place, track in enumerate(facts.tracks):
+        steps = ways[place]
+        course = courses[place]
         journey = track.journey
         converts = steps.converts and not again
         if journey is None:
@@ -195,11 +198,14 @@ def next_deadline(facts: Facts, table: Table) -> int:
         at = rules.fires_at(facts, table)
         if at is not None and at < due:
             due = at
-    for track, course in zip(facts.tracks, table.courses, strict=False):
-        if track.journey is not None:
-            at = track.journey.last_active + course.timeout
+    place = 0
+    for track in facts.tracks:
+        journey = track.journey
+        if journey is not None:
+            at = journey.last_active + table.courses[place].timeout
             if at < due:
                 due = at
+        place += 1  # noqa: SIM113 - this runs several times for each event
     if table.timed:
         due = min(due, journeys.leads_at(facts))
     wakes = facts.wakes

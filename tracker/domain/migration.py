@@ -64,8 +64,6 @@ def migrate_facts(facts: Facts, said: Said, old: Lineup | None, table: Table, ou
         facts.wakes = next_due(facts, table)
     for dropoff in said.dropoffs:
         dropoff.rule = _rule(dropoff.rule, old, rules)
-    names = {name for course in table.courses for name in course.phase_ids}
-    said.entered = {journey: [name for name in entered if name in names] for journey, entered in said.entered.items()}
 
 
 def _rule(place: int, old: Lineup, rules: dict[str, int]) -> int:

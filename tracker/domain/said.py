@@ -77,8 +77,8 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
         entered = said.entered.get(move.journey_id, [])
         if move.to_phase in entered:
             return
-        place = table.phase_ids(move.model).index
-        behind = place(move.to_phase) < max(map(place, entered), default=-1)
+        names = table.phase_ids(move.model)
+        behind = names.index(move.to_phase) < max((names.index(name) for name in entered if name in names), default=-1)
         move = msgspec.structs.replace(
             move, direction="backfilled", dwell_ms=None, from_phase=None if behind else stands
         )
