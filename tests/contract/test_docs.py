@@ -12,13 +12,16 @@ import msgspec
 import pytest
 
 from tracker.cli import main
+from tracker.domain.conditions import Condition
 from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
+from tracker.domain.model import Model
 from tracker.domain.outputs import DropOff, SessionClosed, Transition, Trigger
 from tracker.domain.table import REFUND_TYPES
+from tracker.domain.texts import Text
 from tracker.errors import BadEvent
 from tracker.journeys.checks import CONVERTING
 from tracker.journeys.draw import diagram, svg
-from tracker.journeys.loader import load
+from tracker.journeys.loader import load, parse
 from tracker.metrics import CATALOGUE
 from tracker.settings import Settings, catalogue, flag, names
 from tracker.stream.reconcile import Stop
@@ -167,6 +170,34 @@ def test_every_reason_for_which_a_record_is_refused_is_documented() -> None:
 
 def test_everything_that_stops_a_partition_is_documented_with_the_ways_out() -> None:
     assert firsts(rows("operation.md", "## What stops a partition")) == list(get_args(Stop))
+
+
+def keys(kind: msgspec.inspect.Type, path: str, seen: set[type]) -> Iterator[str]:
+    """The keys of a model file, dotted; those of a struct where it comes first. Conditions have a page of their own."""
+    if isinstance(kind, msgspec.inspect.VarTupleType):
+        yield from keys(kind.item_type, path, seen)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for one in kind.types:
+            yield from keys(one, path, seen)
+    elif isinstance(kind, msgspec.inspect.StructType) and kind.cls not in seen and kind.cls is not Condition:
+        seen.add(kind.cls)
+        for field in kind.fields:
+            yield f"{path}{field.encode_name}"
+            yield from keys(field.type, f"{path}{field.encode_name}.", seen)
+
+
+def test_every_key_of_a_model_is_documented_once() -> None:
+    expected = ["extends", *keys(msgspec.inspect.type_info(Model), "", {Text})]
+    assert sorted(firsts(rows("models.md", "## Keys"))) == sorted(expected)
+
+
+def test_models_that_the_page_shows_are_valid() -> None:
+    text = (_DOCS / "models.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(shown) >= 3
+    for block in shown:
+        head = "" if "extends:" in block else "id: shown\nextends: nettbutikk-5\n"
+        parse(head + block, "models.md", pytest.fail)
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -19,7 +21,8 @@ def _warn(text: str) -> None:
 
 @click.group
 def models() -> None:
-    """Journey models: list, show, validate, draw. MODEL is the id of a built-in one or the path of a file."""
+    """Journey models: what ships with the tracker, and help with one's own. MODEL is the id of a built-in one or the
+    path of a file."""
 
 
 @models.command("list")
@@ -96,3 +99,37 @@ def draw(model: str, svg_file: Path | None) -> None:
     except OSError as error:
         raise SettingError(f"--svg {svg_file}: cannot be written: {error.strerror}") from None
     click.echo(f"{svg_file} written.")
+
+
+@models.command
+@click.argument("model")
+@click.option("--language", metavar="LANGUAGE", help="`en` puts the English glosses first. [default: the model's own]")
+def describe(model: str, language: str | None) -> None:
+    """Describe a whole model as Markdown."""
+    from tracker.journeys.describe import markdown
+    from tracker.journeys.loader import load
+
+    loaded = load(model, _warn)
+    if language not in (None, "en", loaded.language):
+        raise SettingError(f"--language is {language!r}; allowed: {loaded.language} (the model's own), en")
+    click.echo(markdown(loaded, english=language == "en"), nl=False)
+
+
+@models.command
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@json_option
+def diff(old: str, new: str, as_json: bool) -> None:
+    """Say what changed between two models; exit code 0 if they are the same, 1 if they differ."""
+    from tracker.journeys.diff import changes, sentence
+    from tracker.journeys.loader import load
+
+    found = changes(load(old, _warn), load(new, _warn))
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        for where, group in groupby(found, key=lambda change: change.where):
+            lines = [sentence(change) for change in group]
+            click.echo("\n".join([where, *(f"  {line}" for line in lines)]))
+    if found:
+        sys.exit(1)

@@ -197,7 +197,7 @@ class Table:
         waits += [wait for each in steps for _, wait in (*each.leads, *each.leads_after)]
         self.shortest = min(self.gap, self.lateness, *waits)
         # A trigger that is overdue for longer than it may be deferred is never sent, so also not twice.
-        self.looks_back = max(8 * DAY, *(rule.again for rule in rules), *(cap.within for cap in self.model.caps))
+        self.looks_back = max([8 * DAY, *(rule.again for rule in rules), *(cap.within for cap in self.model.caps)])
 
     def rule_of(self, event_type: str) -> TypeRule:
         """The rule of a type; every type that the model does not name shares one."""

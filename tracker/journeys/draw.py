@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from html import escape
 from textwrap import wrap
 from typing import NamedTuple
 
-from tracker.domain.model import FoldSettings, Model, Rule
-from tracker.domain.table import CART_CHANGED, CART_EMPTIED, Table, Way, compile_table
+import msgspec
+
+from tracker.domain.model import FoldSettings, Model
+from tracker.domain.table import ANY, CART_CHANGED, CART_EMPTIED, FIRST_IDENTIFIED, Table, Way, compile_table
 from tracker.durations import format_duration
+from tracker.journeys import words
 
 
 class Box(NamedTuple):
@@ -46,13 +50,8 @@ def diagram(model: Model) -> Diagram:
         boxes.append(Box(phase.name, phase.gloss, phase.stage, _entries(table, index), back))
     sentences: dict[str, list[str]] = {"drop_off": [], "trigger": []}
     for index, rule in enumerate(model.rules):
-        armed_by = [name for name, by_type in table.types.items() if index in by_type.arms]
-        if index in table.cart_rules:
-            armed_by.append(CART_CHANGED)
-        if rule.emit == "trigger":  # the table knows what arms drop-offs
-            armed_by = list(rule.when)
-        cart = "" if rule.cart == "any" else f" while the cart is {rule.cart}"
-        sentences[rule.emit].append(f"{rule.id}: {_due(rule)} {', '.join(armed_by)}{cart}")
+        armed_by = armed(table, index)
+        sentences[rule.emit].append(words.rule(rule, armed_by))
     return Diagram(
         title=f"{model.name} ({model.id}, version {model.version})",
         boxes=boxes,
@@ -66,27 +65,34 @@ def diagram(model: Model) -> Diagram:
     )
 
 
-def _due(rule: Rule) -> str:
-    """When a rule fires, up to the types that arm it."""
-    if rule.yearly:
-        return f"every year at {rule.hour}:00 on the {rule.yearly} of"
-    if rule.at is None:
-        return f"{format_duration(rule.wait)} after"
-    shift = rule.wait - rule.before
-    moment = f"{format_duration(abs(shift))} {'after' if shift > 0 else 'before'}" if shift else "at"
-    return f"{moment} the {rule.at} of"
+def armed(table: Table, index: int) -> list[str]:
+    """What arms a rule, by the table: event types, then what stands for more than one."""
+    rule = table.model.rules[index]
+    if rule.emit == "drop_off":
+        types = [name for name, by_type in table.types.items() if index in by_type.arms]
+        return [*types, CART_CHANGED] if index in table.cart_rules else types
+    types = [name for name, by_type in table.types.items() if any(t.spec is rule for t in by_type.triggers)]
+    types += [CART_CHANGED] if any(t.spec is rule for t in table.cart_triggers) else []
+    return [*types, FIRST_IDENTIFIED] if any(t.spec is rule for t in table.first_triggers) else types
 
 
 def _entries(table: Table, index: int) -> list[str]:
-    """The types that lead into a phase, each where it leads furthest; `any other activity` where that is so."""
+    """The ways into a phase: types where they lead furthest, with what else is asked; `any other activity` where that
+    is so; time alone."""
     by_orders: defaultdict[int, list[str]] = defaultdict(list)
-    anything = table.other.steps[0].before == index
+    asking: set[str] = set()
+    other = table.other.steps[0]
+    anything = other.before == index
     for name, rule in table.types.items():
         step = rule.steps[0]
         others = anything and step.before == index
         for way in (*step.after, *step.conditional, Way(step.before)):
-            if way.phase == index and not others:
-                by_orders[way.orders].append(name if way.where is None else f"{name} (on a condition)")
+            if way.phase != index or others:
+                continue
+            if way.where is None:
+                by_orders[way.orders].append(name)
+            else:
+                asking.add(name)
     found = by_orders.pop(0, []) + by_orders.pop(1, [])
     for orders, names in sorted(by_orders.items()):
         if set(names) == set(table.model.conversion):
@@ -94,8 +100,11 @@ def _entries(table: Table, index: int) -> list[str]:
         else:
             found += [f"{name} (from order {orders} on)" for name in names]
     for entry in table.model.phases[index].enter:
+        if entry.where is not None and entry.events:
+            asked = ["any activity"] if ANY in entry.events else [name for name in entry.events if name in asking]
+            found += [f"{words.listed(asked)}{words.asked(entry)}"] if asked else []
         if entry.after is not None:
-            found.append(f"{format_duration(entry.after.wait)} after {entry.after.event}")
+            found.append(words.entry(msgspec.structs.replace(entry, events=())))
     return [*found, "any other activity"] if anything else found
 
 
@@ -138,24 +147,24 @@ def svg(drawn: Diagram) -> str:
     y = before = TOP
     centre = LEFT + BOX_WIDTH // 2
     for box in drawn.boxes:
-        words = wrap(", ".join(box.enter), WORDS, break_on_hyphens=False)
-        height = max(len(words) * LINE + 16, 40)
+        lines = wrap(", ".join(box.enter), WORDS, break_on_hyphens=False)
+        height = max(len(lines) * LINE + 16, 40)
         parts.append(f'<path class="way" d="M{centre} {y}V{y + height - 2}" marker-end="url(#tip)"/>')
-        parts += _words(words, centre + 14, y + 20, "type")
+        parts += _words(lines, centre + 14, y + 20, "type")
         y += height
         parts.append(f'<rect class="{box.stage}" x="{LEFT}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>')
         parts += _words([box.name], LEFT + 14, y + 22, "name")
         parts += _words([box.gloss], LEFT + 14, y + 41, "gloss")
         if box.back:
             parts.append(f'<path class="way" d="M{LEFT} {y + 14}h-20V{before + 38}h18" marker-end="url(#tip)"/>')
-            words = wrap(f"back on {', '.join(box.back)}", WORDS - 16, break_on_hyphens=False)
-            parts += _words(words, LEFT + BOX_WIDTH + 14, y + 30, "type")
+            lines = wrap(f"back on {', '.join(box.back)}", WORDS - 16, break_on_hyphens=False)
+            parts += _words(lines, LEFT + BOX_WIDTH + 14, y + 30, "type")
         before = y
         y += BOX_HEIGHT
         if box.stage == "purchase":
-            words = wrap(f"converted by {', '.join(drawn.conversion)}", WORDS, break_on_hyphens=False)
-            parts += _words(words, centre + 14, y + 20, "order")
-            extra = len(words) * LINE + 6
+            lines = wrap(f"converted by {', '.join(drawn.conversion)}", WORDS, break_on_hyphens=False)
+            parts += _words(lines, centre + 14, y + 20, "order")
+            extra = len(lines) * LINE + 6
             parts.append(f'<path class="way" d="M{centre} {y}V{y + extra}"/>')
             y += extra
     y += 36
@@ -165,24 +174,26 @@ def svg(drawn: Diagram) -> str:
         for sentence in sentences:
             lines = wrap(sentence, WORDS + 26, break_on_hyphens=False)
             parts += _words(lines, LEFT, y, "type")
-            y += len(lines) * LINE + 2
+            y += len(lines) * LINE + 5
         y += LINE
     return _DOCUMENT.format(height=y + 12, title=escape(drawn.title), body="\n".join(parts))
 
 
 def _words(lines: list[str], x: int, y: int, kind: str) -> list[str]:
     return [
-        f'<text class="{kind}" x="{x}" y="{y + number * LINE}">{escape(line)}</text>'
+        f'<text class="{kind}" x="{x}" y="{y + number * LINE}">{_RULE.sub(_STRONG, escape(line))}</text>'
         for number, line in enumerate(lines)
     ]
 
 
+_RULE, _STRONG = re.compile(r"^(\w+):(?= )"), r"<tspan class='rule'>\1</tspan>:"
+"""A rule's id at the beginning of its sentence stands out."""
 _DOCUMENT = """<svg xmlns="http://www.w3.org/2000/svg"
  width="760" height="{height}" viewBox="0 0 760 {height}" role="img" aria-label="{title}">
 <style>
 text {{ font-family: system-ui, sans-serif; font-size: 13px; fill: #1c2733; }}
 .title {{ font-size: 18px; font-weight: 600; }} .name {{ font-size: 15px; font-weight: 600; }}
-.gloss, .type {{ fill: #44525f; }} .order {{ fill: #0b6b3a; }}
+.gloss, .type {{ fill: #44525f; }} .rule {{ font-weight: 600; fill: #1c2733; }} .order {{ fill: #0b6b3a; }}
 rect {{ stroke: #44525f; stroke-width: 1.5; }}
 .before {{ fill: #eaf1fb; }} .purchase {{ fill: #e3f4e8; }} .after {{ fill: #fbf3e2; }}
 .way {{ stroke: #44525f; stroke-width: 1.5; fill: none; }}
