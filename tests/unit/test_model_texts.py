@@ -8,13 +8,21 @@ import msgspec
 import pytest
 
 from tracker.domain.events import EVENT_TYPES
-from tracker.domain.model import FoldSettings, Model
+from tracker.domain.model import DAY, Cap, FoldSettings, Model, QuietHours
 from tracker.domain.table import compile_table
 from tracker.domain.texts import Feeling, Kpi, Text
 from tracker.journeys.draw import diagram, text
 from tracker.journeys.loader import load
 
-COMPLETE = ("kundereise-5", "kundereise-7", "kundresa-5", "kunderejse-6", "klage")
+COMPLETE = (
+    "nettbutikk-5",
+    "nettbutikk-5-bedrift",
+    "kundereise-5",
+    "kundereise-7",
+    "kundresa-5",
+    "kunderejse-6",
+    "klage",
+)
 SHARES = {"conversion", "reach", "drop_off", "recovery", "return_rate"}
 
 
@@ -41,7 +49,7 @@ def test_every_phase_says_all_that_the_map_shows(model: Model) -> None:
             name
         ) in "gloss actions goals questions thoughts barriers possibilities improvements channels kpis feeling".split():
             assert getattr(phase, name), (phase.id, name)
-        assert 3 <= len(phase.touchpoints) <= 5, phase.id
+        assert 3 <= len(phase.touchpoints) <= 6, phase.id
     for name in "gloss method review segments channels reopen".split():
         assert getattr(model, name), name
     assert model.zones.red
@@ -222,3 +230,40 @@ def test_a_complaint_is_a_part_whose_success_is_that_the_customer_comes_back() -
     recovery = next(rule for rule in model.rules if rule.id == "service_recovery")
     assert (recovery.emit, recovery.wait, recovery.service) == ("trigger", 86_400_000, True)
     assert "support_resolved" in recovery.unless
+
+
+def test_private_buyers_get_the_default_at_decent_hours_and_not_too_often() -> None:
+    default, private = load("nettbutikk-5", pytest.fail), load("nettbutikk-5-privat", pytest.fail)
+    changed = {name for name in Model.__struct_fields__ if getattr(default, name) != getattr(private, name)}
+    assert changed == {"id", "name", "gloss", "quiet_hours", "caps", "recovery_window"}
+    assert private.quiet_hours == QuietHours(start=21 * 60, end=8 * 60, zone="Europe/Oslo")
+    assert private.caps == (Cap(most=3, within=7 * DAY),)
+    assert private.recovery_window < default.recovery_window
+
+
+def test_the_business_variant_has_the_default_phases_and_gives_several_people_their_time() -> None:
+    default, business = load("nettbutikk-5", pytest.fail), load("nettbutikk-5-bedrift", pytest.fail)
+    assert business.buyer == "account"
+    assert [(p.id, p.stage) for p in business.phases] == [(p.id, p.stage) for p in default.phases]
+    table = compile_table(business, FoldSettings())
+    ids = [phase.id for phase in business.phases]
+    for name, entered_first in {
+        "lead_submitted": "vurdering",
+        "demo_booked": "vurdering",
+        "quote_requested": "kjop",
+        "quote_sent": "kjop",
+    }.items():
+        assert ids[table.rule_of(name).steps[0].before] == entered_first
+    for phase, own in zip(default.phases, business.phases, strict=True):
+        entered = {event for entry in phase.enter for event in entry.events}
+        assert entered <= {event for entry in own.enter for event in entry.events}, "a firm may do what anybody may"
+    for name in ("journey_timeout", "cart_ttl", "recovery_window"):
+        assert getattr(business, name) > getattr(default, name)
+    waits = {rule.id: rule.wait for rule in business.rules if rule.emit == "drop_off"}
+    assert waits == {
+        "browse_abandoned": 2 * DAY,
+        "cart_abandoned": 3 * DAY,
+        "checkout_abandoned": 2 * DAY,
+        "quote_unanswered": 10 * DAY,
+    }
+    assert all(waits[rule.id] > rule.wait for rule in default.rules if rule.emit == "drop_off")
