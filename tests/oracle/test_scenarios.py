@@ -39,7 +39,13 @@ def said(person: str, result: Fold) -> list[tuple[str, dict[str, Any]]]:
     found: list[tuple[str, dict[str, Any]]] = [
         (
             "transitions",
-            {"person_id": person, "to_phase": move.to_phase, "direction": move.direction, "at": move.at},
+            {
+                "person_id": person,
+                "to_phase": move.to_phase,
+                "direction": move.direction,
+                "at": move.at,
+                "model": DEFAULT_MODEL,
+            },
         )
         for move in result.moves
     ]

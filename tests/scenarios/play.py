@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ SECTIONS = {
 }  # fmt: skip
 """By the kind of an output and by its topic."""
 WITHHELD = {"Withheld", "TriggerWithheld"}
+REACHING = {"enter", "forward", "skip", "backfilled", "converted"}
 NAMED = ("customer_id", "anonymous_id", "account_id", "cart_id", "checkout_id", "order_id", "event_id")
 
 
@@ -222,7 +224,13 @@ def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, l
         found[section].append((at, f"{text_of(at)} {line}{of}"))
     gap = play.table.settings.session_gap
     found["sessions"] = [(ended + gap, line) for _, ended, line in revisions.values()]
-    return {
+    reached = {
+        f"{payload['to_phase']} of {payload['person_id'][2:]}"
+        for section, payload in said
+        if section == "transitions" and payload["direction"] in REACHING and payload["at"] <= play.scenario.until
+        if payload["model"] == play.model and who.get(payload["person_id"]) == payload["person_id"]
+    }
+    return {"reached": sorted(reached)} | {
         section: in_time(same_way(line) for at, line in rows if at <= play.scenario.until)
         for section, rows in found.items()
     }
@@ -260,8 +268,18 @@ def differences(play: Play, found: Found, *, only: Iterable[str] = ()) -> str:
     return "\n\n".join(_differences(play, found, frozenset(only)))
 
 
+def reached(play: Play) -> list[str]:
+    """The phases that each person reaches, by the transitions that are expected."""
+    only = people(play.scenario.events)[0][2:]
+    found = (re.fullmatch(r"\S+ \S+ (\w+) (\S+)( of \S+)?", line) for line in play.expected.transitions or ())
+    moves = [move for move in found if move is not None and move[1] in REACHING]
+    return sorted({f"{move[2]}{move[3] or f' of {only}'}" for move in moves})
+
+
 def _differences(play: Play, found: Found, only: frozenset[str]) -> Iterator[str]:
     head = f"{play.scenario.where}: {play.scenario.id} ({play.scenario.title}), {play.model}"
+    if "reached" in only and play.expected.transitions is not None and reached(play) != found.sections["reached"]:
+        yield f"{head}: phases reached\n{beside(reached(play), found.sections['reached'])}"
     for section in dict.fromkeys(SECTIONS.values()):
         expected = getattr(play.expected, section)
         if expected is None or (only and section not in only):

@@ -41,7 +41,7 @@ def test_all_scenarios_at_once_come_out_as_each_on_its_own(together: list[Play])
     wrong = []
     for play in together:
         if not play.expected.known_wrong:
-            only = ["sessions", "dropoffs", "triggers", "orders", "revenue"] if play.merges else []
+            only = ["reached", "sessions", "dropoffs", "triggers", "orders", "revenue"] if play.merges else []
             wrong.append(differences(play, found[play.scenario.id], only=only))
     check("\n\n".join(filter(None, wrong)), together)
 

@@ -71,9 +71,10 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
     if key in said.moves:
         return
     stands = said.phases.get(move.journey_id, move.from_phase)
-    latest = max((known for known in said.moves if known[1] == move.journey_id), default=None)
+    # An order may move its journey twice: what it does itself stands in order.
+    latest = max((known[:3] for known in said.moves if known[1] == move.journey_id), default=None)
     behind = False
-    if move.to_phase is not None and move.direction != "converted" and latest is not None and key < latest:
+    if move.to_phase is not None and move.direction != "converted" and latest is not None and key[:3] < latest:
         entered = said.entered.get(move.journey_id, [])
         if move.to_phase in entered:
             return
