@@ -55,6 +55,11 @@ class Play:
         return self.model, self.scenario.settings, self.scenario.quiet_hours, self.scenario.caps
 
     @property
+    def plain(self) -> bool:
+        """Whether it asks for no other settings than the defaults."""
+        return self.conditions[1:] == (Overrides(), None, ())
+
+    @property
     def table(self) -> Table:
         return table_of(*self.conditions)
 
@@ -121,8 +126,8 @@ class Found:
     """What came of a play, in the words of `Expected`."""
 
     sections: dict[str, list[str]]
-    orders: int = 0
-    revenue: float = 0
+    orders: int | None = None
+    revenue: float | None = None
     withheld: int | None = None
 
 
@@ -148,14 +153,14 @@ def alone(play: Play) -> Found:
     )
 
 
-def at_once(together: Sequence[Play]) -> dict[str, Found]:
-    """By scenario: all of them in one log, through ingest and the fold of a partition, the watermark following."""
+def at_once(together: Sequence[Play], table: Table) -> dict[str, Found]:
+    """By play: all of them in one log, through ingest and the fold of a partition, the watermark following."""
     log, canonical = Log(), _canonical()
-    worker = Worker(compile=lambda _: together[0].table)
+    worker = Worker(compile=lambda _: table)
     arrivals = [
         (mark, place, number, event)
-        for place, play in enumerate(together)
-        for number, (event, mark) in enumerate(zip(apart(play.scenario), play.scenario.marks, strict=True))
+        for place, scenario in enumerate(scenarios_of(together))
+        for number, (event, mark) in enumerate(zip(apart(scenario), scenario.marks, strict=True))
     ]
     for mark, _, number, event in sorted(arrivals, key=lambda arrival: arrival[:3]):
         log.watermark(mark)
@@ -167,12 +172,17 @@ def at_once(together: Sequence[Play]) -> dict[str, Found]:
     send_on(log, worker)
     said = [(SECTIONS[topic], msgspec.json.decode(value)) for topic, _, value in worker.said if topic in SECTIONS]
     found = told_apart(together, said)
-    for person, state in worker.people().items():
-        scenario, _, _ = person[2:].partition(".")
-        if scenario in found:
-            found[scenario].orders += state.facts.order_count
-            found[scenario].revenue += sum(state.facts.revenue.values()) / MONEY
+    facts = [(person[2:].partition(".")[0], state.facts) for person, state in worker.people().items()]
+    for play in together:
+        own = [one for scenario, one in facts if scenario == play.scenario.id]
+        found[str(play)].orders = sum(one.order_count for one in own)
+        found[str(play)].revenue = sum(sum(one.revenue.values()) for one in own) / MONEY
     return found
+
+
+def scenarios_of(together: Iterable[Play]) -> list[Scenario]:
+    """Each scenario once."""
+    return list({play.scenario.id: play.scenario for play in together}.values())
 
 
 def _canonical() -> Canonical:
@@ -180,13 +190,13 @@ def _canonical() -> Canonical:
 
 
 def told_apart(together: Sequence[Play], said: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Found]:
-    """What was said in (section, payload), by scenario."""
+    """What was said in (section, payload), by play."""
     by_scenario: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for section, payload in said:
         kind, rest = payload["person_id"][:2], payload["person_id"][2:]
         scenario, _, name = rest.partition(".")
         by_scenario[scenario].append((section, {**payload, "person_id": kind + name}))
-    return {play.scenario.id: Found(lines(play, by_scenario[play.scenario.id])) for play in together}
+    return {str(play): Found(lines(play, by_scenario[play.scenario.id])) for play in together}
 
 
 def apart(scenario: Scenario) -> list[Event]:
@@ -209,8 +219,9 @@ def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, l
     who = dict(zip(map(own_id, play.scenario.events), people(play.scenario.events), strict=True))
     several = len(set(who.values())) > 1
     found: dict[str, list[tuple[int, str]]] = {section: [] for section in SECTIONS.values()}
-    superseded = {gone for section, payload in said if section == "sessions" for gone in payload["supersedes"]}
     revisions: dict[str, tuple[int, int, str]] = {}
+    superseded: set[tuple[str, str]] = set()
+    """By whom: what a person's session supersedes stands if they have it later after all."""
     for section, payload in said:
         if payload.get("model", play.model) != play.model:
             continue
@@ -218,13 +229,15 @@ def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, l
         of = f" of {who.get(person, person)[2:]}" if several else ""
         if section == "sessions":
             revision = payload["revision"], payload["ended_at"], _session(payload) + of
-            if payload["session_id"] not in superseded:
-                revisions[payload["session_id"]] = max(revision, revisions.get(payload["session_id"], revision))
+            revisions[payload["session_id"]] = max(revision, revisions.get(payload["session_id"], revision))
+            superseded.discard((person, payload["session_id"]))
+            superseded |= {(person, gone) for gone in payload["supersedes"]}
             continue
         at, line = {"transitions": _move, "dropoffs": _dropoff, "triggers": _trigger}[section](payload)
         found[section].append((at, f"{text_of(at)} {line}{of}"))
     gap = play.table.settings.session_gap
-    found["sessions"] = [(ended + gap, line) for _, ended, line in revisions.values()]
+    gone = {session for _, session in superseded}
+    found["sessions"] = [(ended + gap, line) for name, (_, ended, line) in revisions.items() if name not in gone]
     reached = {
         f"{payload['to_phase']} of {payload['person_id'][2:]}"
         for section, payload in said
