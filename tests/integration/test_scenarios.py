@@ -43,8 +43,8 @@ FIVE = "nettbutikk-5,kundereise-5,kundereise-7,kundresa-5,kunderejse-6"
 
 
 OUTRUN = {"identified-long-after", "shared-device"}
-"""A replay is ahead of time. It tells of an order before the drop-off is due, which then is not sent; and who was first on
-a shared device goes by the order in which ingest happens to read what is hours apart."""
+"""A replay is ahead of time. It tells of an order before the drop-off is due, which then is not sent; and who was first
+on a shared device goes by the order in which ingest happens to read what is hours apart."""
 
 
 @pytest.mark.parametrize("models", [FIVE, "kundereise-5", "kundereise-7", "kundresa-5", "kunderejse-6", "klage"])
