@@ -131,7 +131,26 @@ def _apply_special(
         order_id = _complete_order(facts, event, table, out, session_id)
     if rule.refund:
         orders.refund(facts, event)
-    again = rule.orders and not new_order
+    if rule.travels:
+        _travel(facts, event, rule, table, out, session_id, order_id, rule.orders and not new_order)
+    if rule.disarms:
+        rules.take_back(facts, event, rule, table)
+    if rule.arms or changed:
+        if not rule.cart:
+            cart.expire(facts, event.ts, table)
+        rules.arm(facts, event, rule, table, changed)
+
+
+def _travel(
+    facts: Facts,
+    event: Event,
+    rule: TypeRule,
+    table: Table,
+    out: list[Happening],
+    session_id: str | None,
+    order_id: str | None,
+    again: bool,
+) -> None:
     for track, course, steps in zip(facts.tracks, table.courses, rule.steps, strict=True):
         converts = steps.converts and not again
         if converts:
@@ -140,12 +159,6 @@ def _apply_special(
             journeys.lead(track.journey, steps.leads, event.ts)
         if steps.follows and not again:
             journeys.follow(facts, track, event, steps, course, out, session_id, converts)
-    if rule.disarms:
-        rules.take_back(facts, event, rule, table)
-    if rule.arms or changed:
-        if not rule.cart:
-            cart.expire(facts, event.ts, table)
-        rules.arm(facts, event, rule, table, changed)
 
 
 def add_tracks(facts: Facts, table: Table) -> None:

@@ -125,6 +125,8 @@ class TypeRule:
     """For each of `Table.courses`."""
     orders: bool = False
     """Whether it converts journeys of any model but a part."""
+    travels: bool = False
+    """Whether it converts journeys, starts a clock on them, or matters after the purchase, in any model."""
     cart: Cart = Cart.NOTHING
     page: bool = False
     checkout: bool = False
@@ -310,11 +312,13 @@ def _type_rule(
         triggers=tuple(t for t in triggers.values() if name in t.spec.when),
         takes_back=tuple(t for t in triggers.values() if name in t.spec.unless),
     )
+    rule.travels = any(each.converts or each.leads or each.follows for each in rule.steps)
     rule.plain = not (
         rule.orders
+        or rule.travels
         or rule.cart
         or rule.refund
-        or any(s.converts or s.conditional or s.leads or s.follows or s.back_from for s in rule.steps)
+        or any(each.conditional or each.back_from for each in rule.steps)
         or rule.tally
         or rule.arms
         or rule.disarms
