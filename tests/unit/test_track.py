@@ -263,7 +263,7 @@ async def test_an_outage_does_not_count_as_time_in_which_the_log_ended_too_early
         raise Unavailable("the store is away")
 
     clock = [1000.0]
-    monkeypatch.setattr(track.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("tracker.stream.track.time.monotonic", lambda: clock[0])
     bench = Bench()
     owner = bench.partition()
     await owner.assign()
