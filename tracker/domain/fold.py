@@ -211,18 +211,25 @@ def next_deadline(facts: Facts, table: Table) -> int:
         at = rules.fires_at(facts, table)
         if at is not None and at < due:
             due = at
-    place = 0
-    for track in facts.tracks:
-        journey = track.journey
+    tracks = facts.tracks
+    if tracks:
+        journey = tracks[0].journey  # one model is the rule, and this runs several times for each event
         if journey is not None:
-            at = journey.last_active + table.courses[place].timeout
+            at = journey.last_active + table.model.journey_timeout
             if at < due:
                 due = at
-        place += 1  # noqa: SIM113 - this runs several times for each event
+        if len(tracks) > 1:
+            due = min(due, _others_leave(facts, table))
     if table.timed:
         due = min(due, journeys.leads_at(facts))
     wakes = facts.wakes
     return due if wakes is None or due < wakes else wakes
+
+
+def _others_leave(facts: Facts, table: Table) -> int:
+    """When the first journey of the other models leaves, FAR if none does."""
+    pairs = zip(facts.tracks[1:], table.courses[1:], strict=False)
+    return min((t.journey.last_active + c.timeout for t, c in pairs if t.journey is not None), default=FAR)
 
 
 def blocks_from(facts: Facts, table: Table, watermark: int) -> int:

@@ -36,7 +36,10 @@ class AllOf(Predicate):
         self.parts = parts
 
     def holds(self, moment: Moment) -> bool:
-        return all(part.holds(moment) for part in self.parts)
+        for part in self.parts:  # noqa: SIM110 - a generator costs more than what it asks
+            if not part.holds(moment):
+                return False
+        return True
 
 
 class AnyOf(Predicate):
@@ -46,7 +49,10 @@ class AnyOf(Predicate):
         self.parts = parts
 
     def holds(self, moment: Moment) -> bool:
-        return any(part.holds(moment) for part in self.parts)
+        for part in self.parts:  # noqa: SIM110
+            if part.holds(moment):
+                return True
+        return False
 
 
 class Not(Predicate):
@@ -213,8 +219,13 @@ class InSegment(Predicate):
         self.derived = derived
 
     def holds(self, moment: Moment) -> bool:
-        named = any(name in self.names for name in moment.facts.segments)
-        return named or any(part.holds(moment) for part in self.derived)
+        for name in moment.facts.segments:
+            if name in self.names:
+                return True
+        for part in self.derived:  # noqa: SIM110
+            if part.holds(moment):
+                return True
+        return False
 
 
 class FromChannel(Predicate):
