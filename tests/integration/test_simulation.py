@@ -58,18 +58,25 @@ async def test_merges_lose_nothing_and_say_nothing_twice(
         for one in dropoffs
         if one["kind"] == "dropped_off"
     )
-    assert said == Counter(
+    due = Counter(
         (person, drop.reason, drop.armed_at, drop.detected_at)
         for person, result in expected.items()
         for drop in result.drop_offs
     )
+    assert not said - due
+    # A replay reads ahead: where a merge comes behind a later order of the customer, what it brings out is withheld.
+    withheld = due - said
+    counters = pipeline.counters()
+    assert sum(withheld.values()) == counters["withheld:ordered"] < 0.1 * sum(due.values())
+    for person, _, _, detected_at in withheld:
+        assert any(order.ts >= detected_at for order in expected[person].orders), person
     assert not [one for one in dropoffs if one["kind"] == "cancelled"]
     recovered = Counter(one["person_id"] for one in dropoffs if one["kind"] == "recovered")
-    assert recovered == Counter({p: len(r.recoveries) for p, r in expected.items() if r.recoveries})
+    told_all = set(expected) - {person for person, *_ in withheld}
+    assert {p: recovered[p] for p in told_all} == {p: len(expected[p].recoveries) for p in told_all}
 
     converted = Counter(one["person_id"] for one in transitions if one["direction"] == "converted")
     assert converted == Counter({person: len(result.orders) for person, result in expected.items() if result.orders})
-    counters = pipeline.counters()
     assert counters["people"] == len(expected)
     assert counters["orders"] == sum(result.order_count for result in expected.values())
     assert counters["sessions:*"] == sum(len(result.sessions) for result in expected.values())
