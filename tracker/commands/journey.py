@@ -11,7 +11,8 @@ from tracker.commands.options import json_option, with_settings
 from tracker.commands.output import print_json, printable, time_text
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
-from tracker.domain.state import Journey, State
+from tracker.domain.scores import level
+from tracker.domain.state import Feelings, Journey, Score, State
 from tracker.domain.units import MONEY, NEVER
 from tracker.errors import TrackerError
 from tracker.settings import Settings
@@ -148,7 +149,53 @@ def _journey(journey: Journey, model: Model) -> dict[str, Any]:
         "device": journey.device,
         "segments": journey.segments,
         "order_id": journey.order_id,
+        "feelings": _feelings(journey.feelings, model) if journey.feelings is not None else None,
     }
+
+
+def _feelings(feelings: Feelings, model: Model) -> dict[str, Any]:
+    """Scores in the model's order of phases and touchpoints; levels, expected and actual, from -2 to 2."""
+    places = _expected(model)
+    order = {place: number for number, place in enumerate(places)}
+    rows = sorted(feelings.scores, key=lambda row: (order.get((row.phase, row.touchpoint), len(order)), row.kind))
+    return {
+        "scores": [
+            {
+                "phase": row.phase,
+                "touchpoint": row.touchpoint or None,
+                "kind": row.kind,
+                "number": row.number,
+                "mean": round(row.total / row.number, 2),
+                "level": round(row.levels / row.number, 2),
+                "expected": places.get((row.phase, row.touchpoint)),
+            }
+            for row in rows
+        ],
+        "peak": _felt(feelings.peak, places),
+        "end": _felt(feelings.end, places),
+    }
+
+
+def _felt(felt: Score, places: dict[tuple[str, str], int | None]) -> dict[str, Any]:
+    return {
+        "phase": felt.phase,
+        "touchpoint": felt.touchpoint or None,
+        "kind": felt.kind,
+        "score": felt.score,
+        "level": level(felt.kind, felt.score),
+        "expected": places.get((felt.phase, felt.touchpoint)),
+        "at": felt.at,
+        "event_id": felt.event_id,
+    }
+
+
+def _expected(model: Model) -> dict[tuple[str, str], int | None]:
+    """The level that the model expects by phase and touchpoint ("": the phase as a whole)."""
+    expected: dict[tuple[str, str], int | None] = {}
+    for phase in model.phases:
+        expected[phase.id, ""] = phase.feeling.level if phase.feeling is not None else None
+        expected |= {(phase.id, touchpoint.id): touchpoint.feeling.level for touchpoint in phase.touchpoints}
+    return expected
 
 
 def lines(shown: dict[str, Any], model: Model) -> list[str]:
@@ -167,6 +214,8 @@ def lines(shown: dict[str, Any], model: Model) -> list[str]:
         text.append(f"  journey {journey['number']:<4} {path}  ({state}, last move {moved})")
         if journey["touchpoints_met"]:
             text.append(f"               met {', '.join(journey['touchpoints_met'])}")
+        if feelings := journey["feelings"]:
+            text += _feeling_lines(feelings, model)
     if session := shown["session"]:
         text.append(f"  in a session since {time_text(session['started_at'])}, {session['event_count']} events")
     if cart := shown["cart"]:
@@ -193,6 +242,25 @@ def lines(shown: dict[str, Any], model: Model) -> list[str]:
     if shown["consent"]:
         said = ", ".join(f"{name} {'yes' if given else 'no'}" for name, given in shown["consent"].items())
         text.append(f"  consent      {said}")
+    return text
+
+
+def _feeling_lines(feelings: dict[str, Any], model: Model) -> list[str]:
+    names = {phase.id: phase.name for phase in model.phases}
+    names |= {touchpoint.id: touchpoint.name.text for phase in model.phases for touchpoint in phase.touchpoints}
+
+    def line(word: str, felt: dict[str, Any], what: str) -> str:
+        place = ", ".join(names.get(name, name) for name in (felt["phase"], felt["touchpoint"]) if name)
+        expected = "" if felt["expected"] is None else f" (expected {felt['expected']:+})"
+        return f"               {word:<4} {place}: {what} → {felt['level']:+g}{expected}"
+
+    text = []
+    for row in feelings["scores"]:
+        times = f" in {row['number']} answers" if row["number"] > 1 else ""
+        text.append(line("felt", row, f"{row['kind']} {row['mean']:g}{times}"))
+    for word in ("peak", "end"):
+        felt = feelings[word]
+        text.append(line(word, felt, f"{felt['kind']} {felt['score']} at {time_text(felt['at'])}"))
     return text
 
 

@@ -10,6 +10,10 @@
 | `triggered:<rule>:<day>` `trigger_withheld:<why>` | triggers |
 | `dropped_value:<currency>` `recovered_value:<currency>` | cart value lost, order value won back; 1/10000 |
 | `orders` `revenue:<currency>` | orders that stand, and their value in 1/10000 |
+| `felt:<model>:<phase>:<touchpoint>:<kind>:<day>` | scores given, of a kind; no touchpoint: empty |
+| `felt_score:…` `felt_level:…` | their sum, and that of their levels, -2 to 2 |
+| `felt_net:…` | of `nps` only: promoters (9-10) less detractors (0-6) |
+| `wrong_score:<kind>:<day>` | scores that are none on their scale; `survey` where no kind is named |
 | `sessions:<day>` | closed sessions, by the day they began |
 
 Days are the shop's calendar days (`zone` of the model).
@@ -24,6 +28,7 @@ from zoneinfo import ZoneInfo
 
 from tracker.domain.outputs import (
     DropOff,
+    Felt,
     Merged,
     Output,
     Sales,
@@ -34,6 +39,7 @@ from tracker.domain.outputs import (
     TriggerWithheld,
     Withheld,
 )
+from tracker.domain.scores import level
 from tracker.domain.units import MONEY
 
 Counts = defaultdict[str, int]
@@ -60,6 +66,8 @@ def count(output: Output, zone: str, counts: Counts) -> None:
     elif isinstance(output, Sales):
         counts["orders"] += output.orders
         counts[f"revenue:{output.currency}"] += output.revenue
+    elif isinstance(output, Felt):
+        _count_felt(output, zone, counts)
     elif isinstance(output, Withheld):
         counts[f"withheld:{output.why}"] += 1
     elif isinstance(output, Merged):
@@ -92,6 +100,21 @@ def _count_dropoff(message: DropOff, zone: str, counts: Counts) -> None:
         counts[f"dropped_value:{message.cart.currency or ''}"] += round(message.cart.value * MONEY)
     elif message.kind == "recovered" and message.value is not None:
         counts[f"recovered_value:{message.currency or ''}"] += round(message.value * MONEY)
+
+
+def _count_felt(felt: Felt, zone: str, counts: Counts) -> None:
+    kind, score, times = felt.kind, felt.score, felt.times
+    day = day_of(felt.at // QUARTER, zone)
+    if score is None:
+        counts[f"wrong_score:{kind}:{day}"] += times
+        return
+    place = f"{felt.model}:{felt.phase}:{felt.touchpoint}:{kind}:{day}"
+    felt_level = level(kind, score)
+    counts[f"felt:{place}"] += times
+    counts[f"felt_score:{place}"] += times * score
+    counts[f"felt_level:{place}"] += times * felt_level
+    if kind == "nps":
+        counts[f"felt_net:{place}"] += times * ((felt_level > 0) - (felt_level < 0))
 
 
 @lru_cache(maxsize=4096)

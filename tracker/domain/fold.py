@@ -7,7 +7,7 @@ events are folded.
 
 from __future__ import annotations
 
-from tracker.domain import cart, journeys, orders, remembered, rules, sessions, triggers
+from tracker.domain import cart, feelings, journeys, orders, remembered, rules, sessions, triggers
 from tracker.domain.events import Event, is_identity
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts, Track
@@ -75,20 +75,23 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         add_tracks(facts, table)
     if new_order:
         facts.order_count += 1  # models that it does not convert ask for the orders with it; it is counted below
-    courses, ways = table.courses, rule.steps
+    courses, ways, order_id = table.courses, rule.steps, event.order_id
     for place, track in enumerate(facts.tracks):
         steps = ways[place]
         course = courses[place]
         journey = track.journey
         converts = steps.converts and not again
         if journey is None:
-            if not active or converts or not journeys.opens(facts, track, steps, added):
-                continue
-            journey = journeys.try_to_open(facts, track, event, steps, course, table)
+            if active and not converts and journeys.opens(facts, track, steps, added):
+                journey = journeys.try_to_open(facts, track, event, steps, course, table)
             if journey is None:
+                if track.converted and not (converts or again):
+                    journeys.meet(facts, track, event, steps, course)
                 continue
         else:
             journey.met |= rule.bit
+            if order_id is not None and track.converted and not (converts or again):
+                journeys.meet_by_order(track, order_id, steps)
             if steps.counted and not again:
                 remembered.note_on(journey, event)
         if active:
@@ -133,6 +136,8 @@ def _apply_special(
         orders.refund(facts, event)
     if rule.travels:
         _travel(facts, event, rule, table, out, session_id, order_id, rule.orders and not new_order)
+    if rule.scores:
+        feelings.feel(facts, event, rule, table, out)
     if rule.disarms:
         rules.take_back(facts, event, rule, table)
     if rule.arms or changed:
@@ -159,6 +164,8 @@ def _travel(
             journeys.lead(track.journey, steps.leads, event.ts)
         if steps.follows and not again:
             journeys.follow(facts, track, event, steps, course, out, session_id, converts)
+        elif steps.touches and not (converts or again):
+            journeys.meet(facts, track, event, steps, course)
 
 
 def add_tracks(facts: Facts, table: Table) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from tracker.domain import journeys, remembered, sessions, triggers
+from tracker.domain import feelings, journeys, remembered, sessions, triggers
 from tracker.domain.events import Item
 from tracker.domain.fold import add_tracks
 from tracker.domain.lineup import Lineup
@@ -252,6 +252,7 @@ def _join_journeys(own: Facts, mine: Track, theirs: Track, course: Course, out: 
         journey.channels = _union(other.channels, journey.channels)
         journey.counts = remembered.joined(journey.counts, other.counts)
         journey.leads = _earliest(journey.leads, other.leads)
+        journey.feelings = feelings.joined(journey.feelings, other.feelings)
     _gain(own, journey, other, course, out)
 
 

@@ -218,8 +218,33 @@ def lead_on(facts: Facts, track: Track, at: int, course: Course, out: list[Happe
         advance(facts, journey, phase, at, None, course, out, None)
 
 
+def meet(facts: Facts, track: Track, event: Event, steps: Steps, course: Course) -> None:
+    """The converted journey that an event belongs to meets it, if the event names its order or it is past the
+    purchase."""
+    journey = owner(facts, track, event)
+    if journey is None:
+        return
+    names_it = event.order_id is not None and event.order_id == journey.order_id
+    if names_it or journey.path[-1] > course.purchase:
+        journey.met |= steps.bit
+
+
+def meet_by_order(track: Track, order_id: str, steps: Steps) -> None:
+    """The converted journey of the order that an event names meets it, whatever else is under way."""
+    for journey in reversed(track.converted):
+        if journey.order_id == order_id:
+            journey.met |= steps.bit
+            return
+
+
 def owner(facts: Facts, track: Track, event: Event) -> Journey | None:
     """The converted journey by order id, else of the latest order with the product, else the latest."""
+    journey = named(facts, track, event)
+    return track.converted[-1] if journey is None and track.converted else journey
+
+
+def named(facts: Facts, track: Track, event: Event) -> Journey | None:
+    """The converted journey of the order that the event names: by its id, else the latest with the product."""
     converted = track.converted
     if not converted:
         return None
@@ -234,7 +259,7 @@ def owner(facts: Facts, track: Track, event: Event) -> Journey | None:
                 for journey in reversed(converted):
                     if journey.order_id == order.id:
                         return journey
-    return converted[-1]
+    return None
 
 
 def leave(

@@ -255,7 +255,21 @@ class Sales(msgspec.Struct, gc=False):
     currency: str
 
 
-Happening = Transition | SessionClosed | Fired | TriggerFired | Ordered | Bound
+class Felt(msgspec.Struct, gc=False):
+    """A score on a journey: counted for the map, never published. `times` is -1 where it is taken back. A wrong score
+    (None) is no journey's: model, phase and touchpoint are ""."""
+
+    event_id: str
+    at: int
+    model: str
+    phase: str
+    touchpoint: str
+    kind: str
+    score: int | None
+    times: int = 1
+
+
+Happening = Transition | SessionClosed | Fired | TriggerFired | Ordered | Felt | Bound
 """What the fold reports; `said` turns it into outputs by what was said before."""
 
 Output = (
@@ -267,6 +281,7 @@ Output = (
     | Withheld
     | TriggerWithheld
     | Sales
+    | Felt
     | Merged
     | Bound
     | Forward

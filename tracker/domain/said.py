@@ -7,10 +7,12 @@ from hashlib import blake2b
 
 import msgspec
 
+from tracker.domain import feelings
 from tracker.domain.ids import derive, short_hash
 from tracker.domain.outputs import (
     Bound,
     DropOff,
+    Felt,
     Fired,
     Happening,
     Ordered,
@@ -49,6 +51,8 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
             _say_dropoff(state, happening, out)
         elif isinstance(happening, TriggerFired):
             _say_trigger(state.said, happening, out)
+        elif isinstance(happening, Felt):
+            feelings.count(state.said, happening, out)
         elif isinstance(happening, Bound):
             out.append(happening)
         else:

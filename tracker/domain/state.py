@@ -24,6 +24,8 @@ MAX_SAID_TRIGGERS = 50
 MAX_IDS = 20
 MAX_CHANNELS = 20
 MAX_SEGMENTS = 20
+MAX_SCORES = 20
+"""Of one journey: combinations of phase, touchpoint and kind."""
 MAX_TAIL = 512
 MAX_WAITING = 1000
 MAX_KEPT_BYTES = 4 * 1024 * 1024
@@ -51,6 +53,36 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     """Events in it by type, as far as conditions ask."""
 
 
+class Score(msgspec.Struct, array_like=True, gc=False):
+    """A score that somebody gave. Phase and touchpoint ("" for none) go by id, so that a changed model finds them."""
+
+    phase: str
+    touchpoint: str
+    kind: str
+    score: int
+    at: int
+    event_id: str
+
+
+class Scores(msgspec.Struct, array_like=True, gc=False):
+    """All scores of a kind at one place: their number, their sum, and the sum of their levels."""
+
+    phase: str
+    touchpoint: str
+    kind: str
+    number: int
+    total: int
+    levels: int
+
+
+class Feelings(msgspec.Struct, array_like=True, gc=False):
+    """What was felt on a journey; the peak lies furthest from neutral (the later of equals), the end is the last."""
+
+    scores: list[Scores]
+    peak: Score
+    end: Score
+
+
 class Journey(msgspec.Struct, array_like=True, gc=False):
     """One journey. `path` is the phases it stands on (last one current), by index in the model; `met` has a bit
     per event type met; dimensions are fixed at its start."""
@@ -75,6 +107,8 @@ class Journey(msgspec.Struct, array_like=True, gc=False):
     """Events on it by type, as far as conditions ask."""
     leads: list[tuple[int, int]] = []
     """(due, phase) where time alone leads on, the earliest first."""
+    feelings: Feelings | None = None
+    """None while nobody has said anything."""
 
 
 class Armed(msgspec.Struct, array_like=True, gc=False):
@@ -275,6 +309,8 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     ordered: int = NEVER
     """The time of the latest order whose effect on drop-offs was said."""
     triggers: list[SaidTrigger] = []
+    felt: list[tuple[str, int, str, str, str, str, int | None]] = []
+    """Scores of recent events that were counted: (event id, at, model, phase, touchpoint, kind, score)."""
 
 
 class State(msgspec.Struct, array_like=True, gc=False):

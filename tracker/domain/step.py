@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from tracker.domain import identity, latefacts, orders
+from tracker.domain import feelings, identity, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
@@ -178,7 +178,10 @@ def merge(
     entries = _entries(state)
     older = [entry for entry in entries if entry[0] < horizon]
     facts = decode_facts(state.base or encode_facts(state.facts))
-    recent = entries[_replay(facts, older, table, watermark, []) :]
+    settled: list[Happening] = []
+    recent = entries[_replay(facts, older, table, watermark, settled) :]
+    feelings.recount(state.said, entries, settled, table, out)
+    state.said.felt = []
     ended, merged = identity.leave_merged(state, facts, ts, table)
     say(state, ended, table, out)
     out.append(merged)
@@ -220,7 +223,10 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     # Both pasts up to the same time: an order in the one disarms what the other armed.
     mine = _entries(state)
     older = [entry for entry in mine if entry[0] < watermark - table.lateness]
-    state.tail, state.waiting = b"", mine[_replay(own, older, table, watermark, []) :]
+    happened: list[Happening] = []
+    folded = _replay(own, older, table, watermark, happened)
+    feelings.recount(state.said, mine[:folded], happened, table, out)
+    state.tail, state.waiting = b"", mine[folded:]
     combined = identity.combine(own, legacy.facts, table, happenings)
     identity.join_said(state.said, legacy.said)
     state.base = encode_facts(combined)
@@ -299,12 +305,14 @@ def _fold_again(state: State, table: Table, watermark: int, out: list[Output], m
     facts = decode_facts(state.base)
     happenings: list[Happening] = []
     folded = _replay(facts, entries, table, watermark, happenings)
+    feelings.recount(state.said, entries, happenings, table, out)
     if folded > MAX_TAIL or (folded > 1 and _too_much(entries[:folded])):
         # Too many to fold again each time: the older half becomes the base, and what comes before it is late.
         half = folded // 2
         base = decode_facts(state.base)
         _replay(base, entries[:half], table, watermark, [])
         state.base, state.base_ts = encode_facts(base), _latest(base)
+        feelings.forget_settled(state.said, state.base_ts)
         entries, folded = entries[half:], folded - half
         out.append(Bound("recent_events"))
     while (due := next_deadline(facts, table)) <= watermark:
@@ -412,6 +420,7 @@ def _move_base(state: State, table: Table, watermark: int, out: list[Output]) ->
         state.tail = state.tail[state.mid_at :]
         state.tail_count -= state.mid_count
         state.mid, state.mid_count = None, 0
+        feelings.forget_settled(state.said, state.base_ts)
     if state.mid is None and (state.tail_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2):
         state.mid = encode_facts(state.facts)
         state.mid_count, state.mid_at = state.tail_count, len(state.tail)
@@ -437,7 +446,7 @@ def _settle(state: State) -> None:
     state.ids = b""
     state.base_ts = _latest(state.facts)
     _drop_tail(state)
-    said.moves, said.entered, said.orders, said.triggers = [], {}, b"", []
+    said.moves, said.entered, said.orders, said.triggers, said.felt = [], {}, b"", [], []
     tracks = state.facts.tracks
     alive = {journey.id for t in tracks for journey in (t.journey, *t.converted) if journey is not None}
     said.phases = {journey: phase for journey, phase in said.phases.items() if journey in alive}

@@ -15,6 +15,7 @@ from tracker.domain.lineup import Lineup, lineup_of, mark_of
 from tracker.domain.model import DAY, FoldSettings, Model, Rule
 from tracker.domain.predicates import Predicate
 from tracker.domain.remembered import Memory, Tally
+from tracker.domain.scores import PROPERTIES
 
 ANY = "any"
 """In a phase's `events`: any active event."""
@@ -96,6 +97,10 @@ class Steps:
     back_from: int = 0
     """Bits of the phases that the type itself leads back from."""
     reopens: bool = False
+    touches: bool = False
+    """Whether it meets touchpoints after the purchase, and none before."""
+    touchpoints: dict[int, str] = field(default_factory=dict)
+    """By phase, its touchpoint that the type meets, where it is the only one."""
 
 
 @dataclass(slots=True)
@@ -112,6 +117,8 @@ class Course:
     """The phases that time alone leads into, and what each way asks for at that time."""
     timeout: int
     """ms without activity after which a journey ends."""
+    touchpoints: dict[str, int]
+    """The phase of each touchpoint."""
 
 
 @dataclass(slots=True)
@@ -127,6 +134,8 @@ class TypeRule:
     """Whether it converts journeys of any model but a part."""
     travels: bool = False
     """Whether it converts journeys, starts a clock on them, or matters after the purchase, in any model."""
+    scores: bool = False
+    """Whether it brings scores."""
     cart: Cart = Cart.NOTHING
     page: bool = False
     checkout: bool = False
@@ -271,11 +280,12 @@ def _course(model: Model, compiled: Compiled) -> Course:
         back_on_emptied=sum(1 << i for i, p in enumerate(model.phases) if CART_EMPTIED in p.back_on),
         timed=timed,
         timeout=model.journey_timeout,
+        touchpoints={touchpoint.id: i for i, p in enumerate(model.phases) for touchpoint in p.touchpoints},
     )
 
 
 def _kept_properties(models: Sequence[Model], names: list[str]) -> dict[str, frozenset[str]]:
-    kept: dict[str, frozenset[str]] = {}
+    kept = dict(PROPERTIES)
     for phase in (phase for model in models for phase in model.phases):
         for entry in phase.enter:
             asked = properties_of(entry.where)
@@ -306,16 +316,18 @@ def _type_rule(
         checkout=name in CHECKOUT_TYPES,
         refund=name in REFUND_TYPES,
         payment_failed=name == "payment_failed",
+        scores=name in PROPERTIES,
         tally=memory.of(name),
         arms=tuple(i for i, r in enumerate(rules) if name in r.when and r.emit == "drop_off"),
         disarms=tuple(i for i, r in enumerate(rules) if name in r.unless and r.emit == "drop_off"),
         triggers=tuple(t for t in triggers.values() if name in t.spec.when),
         takes_back=tuple(t for t in triggers.values() if name in t.spec.unless),
     )
-    rule.travels = any(each.converts or each.leads or each.follows for each in rule.steps)
+    rule.travels = any(each.converts or each.leads or each.follows or each.touches for each in rule.steps)
     rule.plain = not (
         rule.orders
         or rule.travels
+        or rule.scores
         or rule.cart
         or rule.refund
         or any(each.conditional or each.back_from for each in rule.steps)
@@ -354,6 +366,8 @@ def _steps(model: Model, name: str, compiled: Compiled) -> Steps:
                 conditional.append(Way(index, entry.orders, where))
             else:
                 before = max(before, index)
+    stages = {p.stage for p in model.phases for touchpoint in p.touchpoints if name in touchpoint.events}
+    met = {i: [t.id for t in p.touchpoints if name in t.events] for i, p in enumerate(model.phases)}
     tally = compiled.memory.of(name)
     counted = tally is not None and tally.journey
     return Steps(
@@ -369,4 +383,6 @@ def _steps(model: Model, name: str, compiled: Compiled) -> Steps:
         follows=bool(after or leads_after or counted or name in compiled.memory.met),
         back_from=sum(1 << i for i, p in enumerate(model.phases) if name in p.back_on and name != CART_EMPTIED),
         reopens=name in model.reopen,
+        touches=stages == {"after"},
+        touchpoints={phase: ids[0] for phase, ids in met.items() if len(ids) == 1},
     )
