@@ -15,8 +15,8 @@ HOT_PATH = (
     *(
         f"tracker/domain/{name}.py"
         for name in """
-        cart compiling counters fold identity ids journeys latefacts limits orders predicates remembered rules said
-        segments sessions step table triggers
+        cart compiling counters feelings fold identity ids journeys latefacts limits orders predicates remembered rules
+        said scores segments sessions step table triggers
         """.split()
     ),
     "tracker/stream/partition.py",

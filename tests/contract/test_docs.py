@@ -16,6 +16,7 @@ from tracker.domain.conditions import Condition
 from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
 from tracker.domain.model import Model
 from tracker.domain.outputs import DropOff, SessionClosed, Transition, Trigger
+from tracker.domain.scores import KINDS, PROPERTIES, level
 from tracker.domain.table import REFUND_TYPES
 from tracker.domain.texts import Text
 from tracker.errors import BadEvent
@@ -153,6 +154,25 @@ def test_every_event_type_is_documented_with_what_is_special_about_it() -> None:
 
 def test_every_field_of_an_event_is_documented() -> None:
     assert firsts(rows("events.md", "## Fields")) == [field.name for field in msgspec.structs.fields(Event)]
+
+
+def test_the_properties_that_bring_scores_are_documented_with_their_events() -> None:
+    documented: dict[str, set[str]] = {name: set() for name in PROPERTIES}
+    for given, of, _ in (row for row in rows("events.md", "## Scores") if len(row) == 3):
+        for event_type in PROPERTIES if of == "both" else [of.strip("`")]:
+            documented[event_type] |= {name.strip(" `") for name in given.split(",")}
+    assert documented == PROPERTIES
+
+
+def test_every_level_of_a_score_is_documented() -> None:
+    documented = {
+        (kind.strip("`"), score): place - 2
+        for kind, _, _, *levels in (row for row in rows("events.md", "## Scores") if len(row) == 8)
+        for place, scores in enumerate(levels)
+        for score in range(int(scores.split("-")[0]), int(scores.split("-")[-1]) + 1)
+    }
+    assert documented == {place: level(*place) for place in documented}
+    assert [sum(kind == known for kind, _ in documented) for known in KINDS] == [11, 7, 5, 5]
 
 
 def test_every_reason_for_which_a_record_is_refused_is_documented() -> None:

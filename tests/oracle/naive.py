@@ -31,6 +31,10 @@ Where the design leaves room, this is what both decided; a change of the tracker
 18. An order's items match cart lines by product, and by SKU where both have one.
 19. Which drop-offs are said depends on the log in one way: one that becomes known only after an order at or after its
     detection was folded is withheld (`overtaken`), and a later order may still end the one before it.
+20. A score is laid where the journey stands after its event, or at the touchpoint that the event names. A converted
+    journey meets what names its order or may lead it on; once it is past the purchase also what meets touchpoints after
+    the purchase only, and, while no other journey is under way, all else. A second copy of an order meets only the
+    journey under way.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ from tracker.domain.events import PASSIVE_TYPES, Event, Item
 
 UNIT = 10_000
 """Money is compared in integer 1/10000 of the currency's unit."""
+
+SCALES = {"nps": range(11), "ces": range(1, 8), "csat": range(1, 6), "rating": range(1, 6)}
+BRINGS = {"survey_answered": ("nps", "ces", "csat"), "product_reviewed": ("rating",)}
 
 Line = tuple[str, str | None]
 Version = tuple[str | None, frozenset[tuple[str, str | None, int]]]
@@ -89,6 +96,18 @@ class Move:
     event_id: str
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A score with its place on the journey."""
+
+    phase: str | None
+    touchpoint: str
+    kind: str
+    score: int
+    ts: int
+    event_id: str
+
+
 @dataclass
 class Journey:
     """A journey: before purchase while neither `converted` nor `left`."""
@@ -101,6 +120,8 @@ class Journey:
     channel: str | None = None
     events: list[Event] = field(default_factory=list)
     """Those it met: before the purchase all of them, afterwards those that are about its order."""
+    met: set[str] = field(default_factory=set)
+    scores: list[Scored] = field(default_factory=list)
 
 
 @dataclass
@@ -184,6 +205,8 @@ class Fold:
     armed: Armed | None = None
     versions: dict[Version, int] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    wrong: list[tuple[str, int]] = field(default_factory=list)
+    """(kind, time) of scores that are none."""
 
     # What tests ask for
 
@@ -262,6 +285,8 @@ class Fold:
             if first.value == 0 and not first.gone and self.worth(event):
                 first.value = self.worth(event)
                 first.currency = event.currency or first.currency
+            if (journey := self.open_journey()) is not None:
+                journey.met.add(event.type)
             return
         if order:
             self.order(event, session)
@@ -279,7 +304,9 @@ class Fold:
             journey.events.append(event)
         if self.orders:
             self.owner(event).events.append(event)
+        self.meet(event)
         self.move_after(event)
+        self.feel(event)
         if event.type == "product_added" and event.items:
             self.added_since_order = True
         if emptied and self.armed is not None and self.armed.rule != "browse_abandoned":
@@ -430,17 +457,72 @@ class Fold:
 
     def owner(self, event: Event) -> Journey:
         """The converted journey that an event is about."""
+        return self.named(event) or self.journeys[self.orders[-1].journey - 1]
+
+    def named(self, event: Event) -> Journey | None:
+        """The converted journey whose order the event names, or a product of it."""
         about = [order for order in self.orders if event.order_id is not None and order.order_id == event.order_id]
         if not about:
             products = {item.product_id for item in event.items or ()}
             about = [order for order in self.orders if order.products & products]
-        return self.journeys[(about or self.orders)[-1].journey - 1]
+        return self.journeys[about[-1].journey - 1] if about else None
+
+    def meet(self, event: Event) -> None:
+        """What the journeys have met."""
+        under_way = self.open_journey()
+        if under_way is not None:
+            under_way.met.add(event.type)
+        if not self.orders:
+            return
+        journey = self.owner(event)
+        assert journey.phase is not None
+        by_id = event.order_id is not None and event.order_id in {order.order_id for order in self.orders}
+        past = self.table.phases[journey.phase].stage == "after"
+        meets = {p.stage for p in self.table.phases for _, types in p.touchpoints if event.type in types}
+        if by_id or self.satisfied(event, {"after"}) or (past and (under_way is None or meets == {"after"})):
+            journey.met.add(event.type)
+
+    # Feelings
+
+    def feel(self, event: Event) -> None:
+        """Lay the event's scores where they belong."""
+        given = event.properties or {}
+        found = {kind: given[kind] for kind in BRINGS.get(event.type, ()) if given.get(kind) is not None}
+        if event.type == "survey_answered" and given.get("score") is not None:
+            if given.get("survey") in BRINGS[event.type]:
+                found = {given["survey"]: given["score"], **found}
+            elif not found:
+                self.wrong.append(("survey", event.ts))
+        journey = self.named(event) or self.open_journey()
+        if journey is None and self.orders:
+            journey = self.journeys[self.orders[-1].journey - 1]
+        for kind, scale in SCALES.items():
+            if kind not in found:
+                continue
+            score = found[kind]
+            if score is True or score is False or score not in scale:
+                self.wrong.append((kind, event.ts))
+            elif journey is not None:
+                phase, touchpoint = self.place(journey, event)
+                journey.scores.append(Scored(phase, touchpoint, kind, int(score), event.ts, event.event_id))
+
+    def place(self, journey: Journey, event: Event) -> tuple[str | None, str]:
+        """(phase, touchpoint or "") that a score is about."""
+        name = (event.properties or {}).get("touchpoint")
+        for phase in self.table.phases:
+            if name in [point for point, _ in phase.touchpoints]:
+                return phase.id, str(name)
+        assert journey.phase is not None
+        here = self.table.phases[journey.phase]
+        meets = [point for point, types in here.touchpoints if event.type in types]
+        return here.id, meets[0] if len(meets) == 1 else ""
 
     # Orders
 
     def order(self, event: Event, session: Session | None) -> None:
         journey = self.open_journey() or self.open(event)
         journey.events.append(event)
+        journey.met.add(event.type)
         items = event.items or []
         worth = self.worth(event)
         self.orders.append(

@@ -24,12 +24,13 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """A phase: its entries are (event types, least number of orders)."""
+    """A phase: its entries are (event types, least number of orders), its touchpoints (id, event types)."""
 
     id: str
     stage: str
     enter: tuple[tuple[tuple[str, ...], int], ...]
     back_on: tuple[str, ...] = ()
+    touchpoints: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def _read(name: str) -> Table:
                 phase["stage"],
                 tuple((tuple(entry["events"]), entry.get("orders", 0)) for entry in phase["enter"]),
                 tuple(phase.get("back_on", ())),
+                tuple((point["id"], tuple(point["events"])) for point in phase.get("touchpoints", ())),
             )
             for phase in model["phases"]
         ),

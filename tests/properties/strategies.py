@@ -30,6 +30,7 @@ CARTS = ("product_added", "product_removed", "cart_updated", "cart_emptied")
 CHECKOUTS = ("checkout_started", "checkout_step_completed", "payment_info_entered", "payment_failed")
 ORDERS = ("order_completed", "order_completed", "trial_started", "contract_signed")
 AFTERS = ("order_delivered", "product_used", "product_reviewed", "order_refunded", "order_cancelled", "email_opened")
+SCORED = ("survey_answered", "survey_answered", "product_reviewed", "complaint_made")
 
 assert {"order_delivered", "order_refunded", "order_cancelled", "email_opened", "contract_signed"} <= PASSIVE_TYPES
 
@@ -43,12 +44,24 @@ _items = st.lists(
     max_size=2,
 )
 _maybe_items = st.one_of(_items, _items, _items, st.none())
+_score = st.sampled_from((None, 0, 1, 1.0, 2, 4, 5, 5, 7, 8, 9, 10, 11, 4.5, "5", True))
+_scores = st.fixed_dictionaries(
+    {},
+    optional={
+        "nps": _score,
+        "csat": _score,
+        "rating": _score,
+        "survey": st.sampled_from(("nps", "ces", "csat", "other")),
+        "score": _score,
+        "touchpoint": st.sampled_from(("levering", "omtale", "betaling", "none of these", 5)),
+    },
+)
 _sometimes = st.sampled_from((False, False, True))
 
 
 def types() -> st.SearchStrategy[str]:
     """Event types, the ones with rules of their own more often."""
-    kinds = (VIEWS, CARTS, CARTS, CHECKOUTS, ORDERS, AFTERS)
+    kinds = (VIEWS, CARTS, CARTS, CHECKOUTS, ORDERS, AFTERS, SCORED)
     return st.sampled_from(kinds).flatmap(st.sampled_from)
 
 
@@ -66,9 +79,11 @@ def event(draw: st.DrawFn, number: int, ts: int, kinds: tuple[str, ...] | None =
     if kind in ORDERS:
         fields["value"] = draw(st.sampled_from((None, 0.0, 499.9, 0.1)))
         fields["order_id"] = draw(st.sampled_from((None, "O1", "O1", "O2", "O3", f"O{number}")))
-    if kind in CHECKOUTS or kind in AFTERS:
+    if kind in CHECKOUTS or kind in AFTERS or kind in SCORED:
         fields["order_id"] = draw(st.sampled_from((None, None, "O1", "O2")))
-    if kind in AFTERS:
+    if kind in SCORED:
+        fields["properties"] = draw(_scores)
+    if kind in AFTERS or kind in SCORED:
         fields["items"] = draw(st.one_of(st.none(), _items))
         fields["value"] = draw(st.sampled_from((None, 0.1)))
     if kind == "page_viewed":

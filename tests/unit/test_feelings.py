@@ -13,12 +13,14 @@ from tracker.commands.journey import lines, view
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event, Item
 from tracker.domain.feelings import joined
+from tracker.domain.identity import decode_legacy
 from tracker.domain.journeys import touchpoints
+from tracker.domain.migration import migrate
 from tracker.domain.model import FoldSettings
-from tracker.domain.outputs import Bound
+from tracker.domain.outputs import AbsorbState, Bound
 from tracker.domain.scores import KINDS, level, scores_in
 from tracker.domain.state import MAX_SCORES, Feelings, Journey, Score, Scores
-from tracker.domain.step import accept
+from tracker.domain.step import absorb, accept, merge
 from tracker.domain.table import Table, compile_table
 from tracker.journeys.loader import load
 from tracker.wire.decode import decode_event
@@ -313,6 +315,51 @@ def test_the_feelings_of_two_journeys_that_are_one_add_up_whichever_comes_first(
     assert both is not None
     assert (both.scores, both.peak.event_id, both.end.event_id) == ([Scores("bruk", "", "csat", 2, 6, 0)], "b", "b")
     assert joined(one(), None) == joined(None, one()) == one()
+
+
+def test_what_a_visitor_felt_long_ago_travels_along_and_is_counted_once() -> None:
+    visitor = Person(table(), name="a:v")
+    for each in (survey(1, nps=2), survey(2, 1, csat=5)):
+        visitor.time(each.ts)
+        visitor.take(msgspec.structs.replace(each, customer_id=None, anonymous_id="v"))
+    customer = person(survey(3, 2, nps=10))
+    now = T0 + 2 * HOUR
+    visitor.watermark = customer.watermark = now
+    merge(visitor.state, "c:p", now, visitor.table, now, visitor.out)
+    (past,) = visitor.said(AbsorbState)
+    assert decode_legacy(past.payload).said.felt == [], "nothing of it is folded again"
+    absorb(customer.state, past.source, past.payload, customer.table, now, customer.out)
+    assert felt(latest(customer)) == [("bevissthet", "", "nps", 2, 12), ("bevissthet", "", "csat", 1, 5)]
+    feelings = latest(customer).feelings
+    assert feelings is not None
+    assert (feelings.peak.event_id, feelings.end.event_id) == ("s3", "s3")
+    assert [sum(n for name, n in counted(one).items() if name.startswith("felt:")) for one in (visitor, customer)] == [
+        2,
+        1,
+    ]
+
+
+def test_what_was_counted_is_remembered_as_long_as_it_may_be_folded_again() -> None:
+    made = person(*bought(), *(survey(n, DAY + 2 * n * MINUTE, csat=4) for n in range(200)))
+    assert 30 <= len(made.state.said.felt) <= 100
+    late = made.watermark - HOUR + 1
+    made.take(other(9, "order_delivered", late - T0, order_id="O1"))
+    assert counted(made)["felt:nettbutikk-5:bruk:undersokelse:csat:2026-03-03"] == 200
+    made.time(made.watermark + 2 * HOUR)
+    assert made.state.said.felt == []
+
+
+def test_a_model_that_is_not_tracked_any_more_keeps_what_was_counted_for_it() -> None:
+    made = person(bought()[0], survey(1, 50 * MINUTE, nps=2), of=table("nettbutikk-5", "kundresa-5"))
+    before = counted(made)
+    made.table = table("nettbutikk-5")
+    migrate(made.state, table("nettbutikk-5", "kundresa-5").lineup, made.table, made.out)
+    made.take(other(9, "order_delivered", 40 * MINUTE, order_id="O1"))
+    after = counted(made)
+    assert {name for name in after if "nettbutikk-5" in name} != {name for name in before if "nettbutikk-5" in name}
+    assert [(name, after.get(name)) for name in before if "kundresa-5" in name] == [
+        (name, n) for name, n in before.items() if "kundresa-5" in name
+    ]
 
 
 def test_a_journey_is_shown_with_what_was_expected_and_what_was_felt_its_peak_and_its_end() -> None:

@@ -223,10 +223,7 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     # Both pasts up to the same time: an order in the one disarms what the other armed.
     mine = _entries(state)
     older = [entry for entry in mine if entry[0] < watermark - table.lateness]
-    happened: list[Happening] = []
-    folded = _replay(own, older, table, watermark, happened)
-    feelings.recount(state.said, mine[:folded], happened, table, out)
-    state.tail, state.waiting = b"", mine[folded:]
+    state.tail, state.waiting = b"", mine[_replay(own, older, table, watermark, []) :]
     combined = identity.combine(own, legacy.facts, table, happenings)
     identity.join_said(state.said, legacy.said)
     state.base = encode_facts(combined)
