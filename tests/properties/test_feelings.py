@@ -137,15 +137,20 @@ def totals(counters: dict[str, int]) -> Counter[tuple[str, str]]:
     return Counter({place: n for place, n in found.items() if n})
 
 
-def accepted(log: Log, worker: Worker) -> list[Event]:
-    """The events of a log without copies, but for those that came too late."""
-    too_late = {msgspec.json.decode(value)["event_id"] for topic, _, value in worker.said if topic == TOPICS.late}
+def written(log: Log) -> list[Event]:
+    """The events of a log without copies."""
     events = [
         msgspec.json.decode(record.value, type=Event)
         for record in log.records
         if control_kind(record.headers) is None and not record.headers
     ]
-    return [event for event in distinct(events) if event.event_id not in too_late]
+    return distinct(events)
+
+
+def accepted(log: Log, worker: Worker) -> list[Event]:
+    """Those that did not come too late; of a log without copies, which may come too late after their first."""
+    too_late = {msgspec.json.decode(value)["event_id"] for topic, _, value in worker.said if topic == TOPICS.late}
+    return [event for event in written(log) if event.event_id not in too_late]
 
 
 @given(log=logs(("event",) * 8 + ("late", "merge", "merge")))
@@ -165,7 +170,7 @@ def test_every_score_of_an_old_past_is_counted_once(story: Story) -> None:
 @given(log=logs(("event", "event", "copy")))
 def test_feelings_counted_are_those_of_all_people(log: Log) -> None:
     worker = Worker().read(log)
-    events = accepted(log, worker)
+    events = written(log)
     ids = {"c:p": ("p", None), "c:q": ("q", None), "a:v": (None, "v"), "a:w": (None, "w")}
     assert set(ids) == set(PEOPLE)
     end = START + 10_000 * END_OF_TIME

@@ -429,6 +429,15 @@ def test_while_another_journey_is_under_way_the_old_one_meets_what_only_happens_
     assert met(track.journey) == {"search_performed", "email_clicked", "complaint_made", "email_opened"}
 
 
+def test_what_names_an_order_and_opens_the_next_journey_is_met_by_both() -> None:
+    order = bought()[0]
+    made = person(order, other(7, "checkout_started", DAY, order_id="O1", items=[Item("shoe")]))
+    track = made.state.facts.tracks[0]
+    assert track.journey is not None
+    assert met(track.converted[0]) == {"order_completed", "checkout_started"}
+    assert met(track.journey) == {"checkout_started"}
+
+
 def test_a_second_order_is_not_met_by_the_journey_of_the_first() -> None:
     made = person(*bought(), other(5, "trial_started", DAY, order_id="O2"))
     first, second = made.state.facts.tracks[0].converted

@@ -90,10 +90,10 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
                 continue
         else:
             journey.met |= rule.bit
-            if order_id is not None and track.converted and not (converts or again):
-                journeys.meet_by_order(track, order_id, steps)
             if steps.counted and not again:
                 remembered.note_on(journey, event)
+        if order_id is not None and track.converted and not (converts or again):
+            journeys.meet_by_order(track, order_id, steps)
         if active:
             journey.last_active = ts
             if session is not None and (new_session or not journey.channels):
