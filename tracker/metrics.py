@@ -109,6 +109,7 @@ CATALOGUE: tuple[Described, ...] = (
         ("stage", "state"),
         "Partitions held: running, paused (a dependency is away) or stopped (an operator is needed).",
     ),
+    Described("tracker_raw_records_total", "counter", ("dialect",), "Raw records, by the dialect they were read as."),
     Described(
         "tracker_events_mended_total",
         "counter",
@@ -143,6 +144,7 @@ class Tally:
         "cache_hits",
         "cache_misses",
         "dead_letters",
+        "dialects",
         "dropoffs",
         "events",
         "mended",
@@ -171,6 +173,8 @@ class Tally:
         """(rule, why)"""
         self.dead_letters = _ints()
         """reason"""
+        self.dialects = _ints()
+        """dialect that a raw record was read as"""
         self.mended = _ints()
         """flag"""
         self.bounds = _ints()
@@ -225,6 +229,8 @@ class Metrics:
             self._add("tracker_outputs_total", count, topic)
         for reason, count in tally.dead_letters.items():
             self._add("tracker_dead_letters_total", count, stage, reason)
+        for dialect, count in tally.dialects.items():
+            self._add("tracker_raw_records_total", count, dialect)
         for flag, count in tally.mended.items():
             self._add("tracker_events_mended_total", count, flag)
         for bound, count in tally.bounds.items():

@@ -77,6 +77,11 @@ class Settings:
         "shop.clicks,shop.orders",
         "The topics that the shop writes and `ingest` reads.",
     )
+    dialects: tuple[str, ...] = setting(
+        Names(rf"{TOPIC}=.+", "topic=dialect pairs separated by commas, for example shop.clicks=segment", empty=True),
+        "",
+        "The dialect of a raw topic; of one that is not named here it is detected record by record.",
+    )
     direct: bool = setting(
         Switch(),
         "off",

@@ -20,6 +20,7 @@ from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
 from tracker.stream.sources import EventSource
 from tracker.wire.decode import encode_event
+from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
 
 PLAN = Plan(seed=3, minutes=0.5, rate=300)
@@ -50,7 +51,9 @@ def test_a_marker_never_runs_ahead_of_what_is_not_late_on_purpose() -> None:
 
 def test_every_poison_becomes_a_dead_letter_and_moves_no_time() -> None:
     random, topics, clock = Random(1), Topics(), EventSource()
-    canonical = Canonical(topics, {topics.events: 4, topics.dead_letters: 4}, Tally(), 1_000_000, wall=False)
+    canonical = Canonical(
+        topics, {topics.events: 4, topics.dead_letters: 4}, reader_of(AUTO), Tally(), 1_000_000, wall=False
+    )
     made = [poison(random) for _ in range(500)]
     records = [LogRecord(number, KEY, value or b"", headers) for number, (value, headers) in enumerate(made)]
     out, marker = canonical.take(records, clock, 0)

@@ -15,6 +15,7 @@ from tracker.domain.model import FoldSettings
 from tracker.domain.state import State, decode_state
 from tracker.domain.units import NEVER
 from tracker.metrics import Tally
+from tracker.stream.canonical import LOG_APPEND_TIME
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, PartitionFold
 from tracker.wire.control import Config, Control, Passed, control_headers, encode_control
@@ -40,6 +41,7 @@ class LogRecord:
     topic: str = TOPICS.events
     partition: int = 0
     timestamp: int = 0
+    timestamp_type: int = LOG_APPEND_TIME
 
 
 @dataclass

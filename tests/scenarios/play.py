@@ -25,6 +25,7 @@ from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
 from tracker.stream.sources import EventSource
 from tracker.wire.decode import encode_event
+from tracker.wire.reading import AUTO, reader_of
 
 SECTIONS = {
     "Transition": "transitions", TOPICS.transitions: "transitions",
@@ -186,7 +187,9 @@ def scenarios_of(together: Iterable[Play]) -> list[Scenario]:
 
 
 def _canonical() -> Canonical:
-    return Canonical(TOPICS, {TOPICS.events: 1, TOPICS.dead_letters: 1}, Tally(), 1_000_000, wall=False)
+    return Canonical(
+        TOPICS, {TOPICS.events: 1, TOPICS.dead_letters: 1}, reader_of(AUTO), Tally(), 1_000_000, wall=False
+    )
 
 
 def told_apart(together: Sequence[Play], said: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Found]:

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tracker.domain.events import Event
 from tracker.metrics import Tally
 from tracker.stream.canonical import FUTURE_MS, OVERHEAD, Canonical
 from tracker.stream.ports import OutRecord
 from tracker.stream.sources import EventSource, WallSource
 from tracker.wire.control import Merge, Progress, control_headers, control_kind, decode_control, encode_control
 from tracker.wire.decode import decode_event
+from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
 
 TOPICS = Topics("", ("shop.clicks",))
@@ -36,7 +38,7 @@ def event(ts: int = NOW, **more: Any) -> bytes:
 
 def canonical(*, wall: bool = True, record_bytes: int = 1_000_000) -> Canonical:
     counts = {TOPICS.events: 4, TOPICS.dead_letters: 1}
-    return Canonical(TOPICS, counts, Tally(), record_bytes, wall=wall)
+    return Canonical(TOPICS, counts, reader_of(AUTO), Tally(), record_bytes, wall=wall)
 
 
 def taken(*records: Raw, now: int = NOW, wall: bool = True) -> tuple[list[OutRecord], int | None]:
@@ -127,10 +129,10 @@ def test_an_event_larger_than_the_broker_takes_becomes_a_letter() -> None:
 
 
 def test_what_nobody_thought_of_is_that_records_fault_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(value: bytes | None) -> Any:
-        raise OverflowError(value)
+    def broken(event: Event, value: bytes) -> Any:
+        raise OverflowError(event, value)
 
-    monkeypatch.setattr("tracker.stream.canonical.read_event", broken)
+    monkeypatch.setattr("tracker.wire.reading.check", broken)
     (letter,), mark = taken(Raw(event()))
     assert (letter.topic, dict(letter.headers)["reason"]) == (TOPICS.dead_letters, b"unexpected")
     assert mark is None

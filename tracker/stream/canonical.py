@@ -26,8 +26,9 @@ from tracker.wire.control import (
     encode_control,
 )
 from tracker.wire.deadletters import Origin, write_letter
-from tracker.wire.decode import encode_event, read_event
+from tracker.wire.decode import encode_event
 from tracker.wire.partition import partition_of
+from tracker.wire.reading import Read, Reader
 from tracker.wire.topics import Topics
 
 FUTURE_MS = 5 * 60_000
@@ -51,23 +52,32 @@ class Canonical:
     is replaced by the record's timestamp and flagged."""
 
     def __init__(
-        self, topics: Topics, partitions: Mapping[str, int], tally: Tally, max_record_bytes: int, *, wall: bool
+        self,
+        topics: Topics,
+        partitions: Mapping[str, int],
+        read: Reader,
+        tally: Tally,
+        max_record_bytes: int,
+        *,
+        wall: bool,
     ) -> None:
         self._events = topics.events
         self._dead_letters = topics.dead_letters
         self._partitions = partitions[topics.events]
         self._letters = partitions[topics.dead_letters]
         self._largest = max_record_bytes - OVERHEAD
+        self._read = read
         self._tally = tally
         self._wall = wall
         self._merged: dict[tuple[str, str], None] = {}
 
     def take(self, records: Sequence[Any], source: SourceClock, now: int) -> tuple[list[OutRecord], int | None]:
         """(what to append, offset of the last progress marker) for aiokafka's records of one partition, read at
-        `now` ms. A record's own time is the broker's; one that a producer set counts up to `now` at most."""
+        `now` ms. A record's own time is the broker's; one that a producer set counts up to `now` at most. Of a
+        record's events all count or, where one is refused, none."""
         out: list[OutRecord] = []
-        add, topic, partitions, wall = out.append, self._events, self._partitions, self._wall
-        counted = self._tally.events
+        add, topic, partitions, wall, read = out.append, self._events, self._partitions, self._wall, self._read
+        counted, dialects, mended = self._tally.events, self._tally.dialects, self._tally.mended
         newest = NEVER
         marker = None
         for record in records:
@@ -76,42 +86,41 @@ class Canonical:
                     source.progress(_progress(kind, record.value))
                     marker = record.offset
                     continue
-                event, person, value = read_event(record.value)
-                if event.flags is not None:  # ours to set, not a shop's
-                    event.flags = None
-                    value = encode_event(event)
-                if len(value) > self._largest:
-                    _too_large(value, self._largest)
+                stamp = record.timestamp
+                if record.timestamp_type != LOG_APPEND_TIME and not MIN_TS <= stamp <= now:
+                    stamp = now
+                dialect, found = read(record, stamp)
                 if wall:
-                    stamp = record.timestamp
-                    if record.timestamp_type != LOG_APPEND_TIME and not MIN_TS <= stamp <= now:
-                        stamp = now
-                    ts = event.ts
-                    if ts > stamp:
-                        if ts > stamp + FUTURE_MS:
-                            event.ts = stamp
-                            event.flags = [IN_FUTURE]
-                            value = encode_event(event)
-                            if len(value) > self._largest:  # numbers may take more bytes than they came with
-                                _too_large(value, self._largest)
-                            self._tally.mended[IN_FUTURE] += 1
-                        ts = stamp
-                    if ts > newest:
-                        newest = ts
+                    found = [one if one.event.ts <= stamp + FUTURE_MS else self._bounded(one, stamp) for one in found]
+                for one in found:
+                    if len(one.value) > self._largest:  # numbers may take more bytes than they came with
+                        _too_large(one.value, self._largest)
             except BadEvent as error:
                 add(self._letter(record, error, now))
                 continue
             except _UNEXPECTED as error:
                 add(self._letter(record, BadEvent("unexpected", f"{error!r:.400}"), now))
                 continue
-            key = person.encode()
-            add(OutRecord(topic, partition_of(key, partitions), key, value, _NO_HEADERS, now))
-            counted[event.type, "accepted"] += 1
-            if event.anonymous_id is not None and person[0] == "c":
-                self._merge(event, person, out, now)
-        if newest != NEVER:
+            dialects[dialect] += 1
+            for event, person, value in found:
+                key = person.encode()
+                add(OutRecord(topic, partition_of(key, partitions), key, value, _NO_HEADERS, now))
+                counted[event.type, "accepted"] += 1
+                for flag in event.flags or ():
+                    mended[flag] += 1
+                newest = max(newest, min(event.ts, stamp))
+                if event.anonymous_id is not None and person[0] == "c":
+                    self._merge(event, person, out, now)
+        if wall and newest != NEVER:
             source.read(newest)
         return out, marker
+
+    def _bounded(self, read: Read, stamp: int) -> Read:
+        """An event from the future, as of its record's time."""
+        event = read.event
+        event.ts = stamp
+        event.flags = [*(event.flags or ()), IN_FUTURE]
+        return Read(event, read.person, encode_event(event))
 
     def _merge(self, event: Event, person: str, out: list[OutRecord], now: int) -> None:
         """Tell the anonymous person's partition whose they are, unless that was said lately."""

@@ -26,6 +26,7 @@ from tracker.stream.ports import OutRecord
 from tracker.stream.processor import PartitionProcessor
 from tracker.stream.raw import RawContext, RawPartition, commit
 from tracker.wire.control import WatermarkMarks, control_headers, encode_control
+from tracker.wire.reading import Reader
 from tracker.wire.topics import Topics
 
 SAY_EVERY = 1.0
@@ -47,8 +48,9 @@ class Ingest:
     """The raw partitions that the consumer group gives this worker, and its watermark records.
 
     `consumer` is of the ingest group, not started, and commits nothing by itself; `append` writes records and
-    awaits their acknowledgement; `partitions` has the number of partitions by topic; `record_bytes` is the largest
-    record that the broker takes; `ask` asks the broker something on a connection of its own."""
+    awaits their acknowledgement; `partitions` has the number of partitions by topic; `reader` makes a reader for a
+    partition of a raw topic; `record_bytes` is the largest record that the broker takes; `ask` asks the broker
+    something on a connection of its own."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Ingest:
         append: Callable[[Sequence[OutRecord]], Awaitable[None]],
         topics: Topics,
         partitions: Mapping[str, int],
+        reader: Callable[[str], Reader],
         settings: Settings,
         metrics: Metrics,
         ask: Callable[[], Awaitable[object]],
@@ -76,6 +79,7 @@ class Ingest:
             append,
             topics,
             partitions,
+            reader,
             settings,
             metrics,
             record_bytes,

@@ -17,6 +17,7 @@ from tracker.stream.canonical import LOG_APPEND_TIME, Canonical
 from tracker.stream.ports import OutRecord
 from tracker.stream.sources import EventSource, SourceClock, WallSource
 from tracker.wire.control import source_name
+from tracker.wire.reading import Reader
 from tracker.wire.topics import Topics
 
 SAY_EVERY_EVENT_MS = 60_000
@@ -28,13 +29,14 @@ log = logging.getLogger(__name__)
 
 class RawContext(NamedTuple):
     """What every raw partition of a worker shares. `append` writes to the log and awaits the acknowledgement;
-    `partitions` has the number of partitions by topic; `wake` asks for a watermark record now; `floors` are the
-    marks that this process has said."""
+    `partitions` has the number of partitions by topic; `reader` makes a topic's reader; `wake` asks for a
+    watermark record now; `floors` are the marks that this process has said."""
 
     consumer: AIOKafkaConsumer
     append: Callable[[Sequence[OutRecord]], Awaitable[None]]
     topics: Topics
     partitions: Mapping[str, int]
+    reader: Callable[[str], Reader]
     settings: Settings
     metrics: Metrics
     record_bytes: int
@@ -92,7 +94,12 @@ class RawPartition:
         # New with every assignment: what was to be sent before it may never have arrived.
         self._tally.clear()
         self._canonical = Canonical(
-            context.topics, context.partitions, self._tally, context.record_bytes, wall=self._wall
+            context.topics,
+            context.partitions,
+            context.reader(partition.topic),
+            self._tally,
+            context.record_bytes,
+            wall=self._wall,
         )
         offset = self._done if self._marker is None else self._marker
         if offset is None:

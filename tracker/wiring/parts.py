@@ -29,6 +29,7 @@ from tracker.wire.control import Config, Control, control_kind, decode_control, 
 from tracker.wire.decode import decode_canonical
 from tracker.wire.encode import OutputEncoder
 from tracker.wire.topics import Topics
+from tracker.wiring.dialects import dialects_of
 
 T = TypeVar("T")
 
@@ -124,6 +125,7 @@ class Parts:
             self.sender.append,
             topics,
             self.counts,
+            dialects_of(self.settings, topics),
             self.settings,
             self.metrics,
             self._ask,

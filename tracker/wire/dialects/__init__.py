@@ -1,0 +1,14 @@
+"""The dialects that ingest understands, one adapter a module; a name no specification knows is snake-cased and kept.
+
+Adding one: a module with a class that has the shape of `Dialect`, a line in `DIALECTS`, its page's examples as fixtures
+in `tests/dialects/`, a section in `docs/dialects.md`.
+"""
+
+from __future__ import annotations
+
+from tracker.wire.dialects.dialect import Dialect, Fields
+
+DIALECTS: tuple[Dialect, ...] = ()
+"""Those that a record can be recognised as, in the order in which they are tried."""
+
+__all__ = ["DIALECTS", "Dialect", "Fields"]

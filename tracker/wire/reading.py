@@ -1,0 +1,110 @@
+"""From a raw record to canonical events: which dialect it is in, and the events that its adapter finds there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tracker.domain.events import Event
+from tracker.errors import BadEvent
+from tracker.wire.bounds import MAX_EVENT_BYTES, check
+from tracker.wire.decode import encode_event, quick, read_event
+from tracker.wire.dialects import DIALECTS, Dialect, Fields
+
+CANONICAL = "canonical"
+AUTO = "auto"
+
+
+class Read(NamedTuple):
+    """A canonical event, whose it is, and its JSON."""
+
+    event: Event
+    person: str
+    value: bytes
+
+
+class Reading(NamedTuple):
+    """What a record holds: at least one event."""
+
+    dialect: str
+    events: Sequence[Read]
+
+
+Reader = Callable[[Any, int], Reading]
+"""Reads aiokafka's records of one raw partition, each with its time in ms; raises `BadEvent`, and whatever a malformed
+record may cause."""
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def read_canonical(record: Any, stamp: int) -> Reading:
+    """A record in the canonical form, which says itself when it happened."""
+    del stamp
+    event, person, value = read_event(record.value)
+    return Reading(CANONICAL, (_own(event, person, value),))
+
+
+def reader_of(dialect: str) -> Reader:
+    """A reader for one raw partition whose records are in the dialect of that name, `AUTO` for any. Raises
+    `KeyError`."""
+    if dialect == AUTO:
+        return Detecting()
+    if dialect == CANONICAL:
+        return read_canonical
+    return partial(read_as, {known.name: known for known in DIALECTS}[dialect])
+
+
+def read_as(dialect: Dialect, record: Any, stamp: int) -> Reading:
+    """A record in a known dialect."""
+    value = record.value
+    if not value:
+        raise BadEvent("empty", f"the record has no value; allowed: a JSON object in the dialect {dialect.name}")
+    if len(value) > MAX_EVENT_BYTES:
+        raise BadEvent("too_large", f"the record's value has {len(value)} bytes; allowed: {MAX_EVENT_BYTES}")
+    found = []
+    for event in dialect.events(value, stamp):
+        encoded = encode_event(event)
+        found.append(Read(event, check(event, encoded), encoded))
+    return Reading(dialect.name, found)
+
+
+class Detecting:
+    """Reads records of whatever dialect they are in; a topic seldom mixes them, so the last one is tried first."""
+
+    def __init__(self, dialects: Sequence[Dialect] = DIALECTS) -> None:
+        self._dialects = list(dialects)
+
+    def __call__(self, record: Any, stamp: int) -> Reading:
+        """The canonical form is tried first, and what nothing recognises is refused as it would refuse it."""
+        value = record.value
+        event = quick(value)
+        if event is not None:
+            return Reading(CANONICAL, (_own(event, check(event, value), value),))
+        dialect = self._recognised(value)
+        return read_canonical(record, stamp) if dialect is None else read_as(dialect, record, stamp)
+
+    def _recognised(self, value: bytes | None) -> Dialect | None:
+        if not value or len(value) > MAX_EVENT_BYTES:
+            return None
+        try:
+            fields: Fields = _fields(value)
+        except (ValueError, RecursionError):
+            return None
+        dialects = self._dialects
+        for place, dialect in enumerate(dialects):
+            if dialect.recognises(fields):
+                if place:
+                    dialects.insert(0, dialects.pop(place))
+                return dialect
+        return None
+
+
+def _own(event: Event, person: str, value: bytes) -> Read:
+    """Flags are ingest's to set, not a shop's."""
+    if event.flags is not None:
+        event.flags = None
+        value = encode_event(event)
+    return Read(event, person, value)
