@@ -114,7 +114,7 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_events_mended_total",
         "counter",
         ("flag",),
-        "Events that ingest had to mend, by the flag they carry since: ts_in_future.",
+        "Events that ingest had to mend, by the flag they carry since: ts_in_future, ts_missing, ts_rescaled.",
     ),
     Described(
         "tracker_bounds_hit_total",

@@ -35,7 +35,7 @@ from tracker.broker.sender import Sender
 from tracker.stream.deadletters import REPLAYED_HEADER, DeadLetters, SentAgain
 from tracker.wire.control import CONTROL_HEADER
 from tracker.wire.deadletters import PREFIX_BYTES, DeadLetter, read_letter
-from tracker.wire.decode import decode_event, read_event
+from tracker.wire.decode import decode_canonical, read_event
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ async def test_what_ingest_can_mend_is_mended(bench: Bench) -> None:
     await bench.write(0, event("words", ts="2026-01-31T12:00:00+01:00"))  # type: ignore[arg-type]
     async with bench.running():
         records = await bench.until(lambda records: len(events(records)) >= 4)
-    found = {each.event_id: each for each in (decode_event(record.value) for record in events(records))}
+    found = {each.event_id: each for each in (decode_canonical(record.value) for record in events(records))}
     assert found["unknown"].type == "lamp_rubbed"
     assert found["fast"].flags == ["ts_in_future"]
     assert found["numbers"].customer_id == "4711"

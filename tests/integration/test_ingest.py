@@ -30,7 +30,7 @@ from tracker.wire.control import (
     decode_control,
     encode_control,
 )
-from tracker.wire.decode import decode_event
+from tracker.wire.decode import decode_canonical
 from tracker.wire.partition import partition_of
 from tracker.wire.topics import Topics
 
@@ -129,7 +129,7 @@ def events(records: Sequence[Any]) -> list[Any]:
 
 
 def ids(records: Sequence[Any]) -> list[str]:
-    return [decode_event(record.value).event_id for record in events(records)]
+    return [decode_canonical(record.value).event_id for record in events(records)]
 
 
 def controls(records: Sequence[Any], kind: str) -> list[tuple[Any, Any]]:
@@ -256,7 +256,7 @@ async def test_every_mark_comes_after_the_events_that_it_covers(bench: Bench) ->
                 if record.partition != partition:
                     continue
                 if control_kind(record.headers) is None:
-                    assert decode_event(record.value).ts >= reached
+                    assert decode_canonical(record.value).ts >= reached
                 else:
                     reached = max(reached, decode_control("watermark", record.value).sources.get(source, -1))  # type: ignore[union-attr]
 
@@ -266,7 +266,7 @@ async def test_a_clock_ten_years_ahead_is_replaced_flagged_and_drags_nobody(benc
     await bench.write(0, event("little", int(time.time() * 1000) + 60_000))
     async with bench.running():
         records = await bench.until(lambda records: len(events(records)) >= 2 and marks(records))
-    by_id = {e.event_id: e for e in (decode_event(record.value) for record in events(records))}
+    by_id = {e.event_id: e for e in (decode_canonical(record.value) for record in events(records))}
     assert abs(by_id["fast"].ts - time.time() * 1000) < 60_000
     assert by_id["fast"].flags == ["ts_in_future"]
     assert by_id["little"].flags is None
@@ -288,7 +288,7 @@ async def test_under_the_event_clock_only_markers_move_time_and_all_sources_have
         )
         assert time.monotonic() - began < 5
     assert set(marks(records).values()) == {old + 1}
-    assert decode_event(events(records)[0].value).flags is None
+    assert decode_canonical(events(records)[0].value).flags is None
 
 
 async def test_a_marker_that_was_not_said_before_a_crash_is_said_after_it(bench: Bench) -> None:

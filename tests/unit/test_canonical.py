@@ -11,7 +11,7 @@ from tracker.stream.canonical import FUTURE_MS, OVERHEAD, Canonical
 from tracker.stream.ports import OutRecord
 from tracker.stream.sources import EventSource, WallSource
 from tracker.wire.control import Merge, Progress, control_headers, control_kind, decode_control, encode_control
-from tracker.wire.decode import decode_event
+from tracker.wire.decode import decode_canonical
 from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
 
@@ -50,9 +50,9 @@ def taken(*records: Raw, now: int = NOW, wall: bool = True) -> tuple[list[OutRec
 
 def test_an_event_five_minutes_past_its_record_is_kept_and_one_a_millisecond_later_is_replaced() -> None:
     (at,), mark = taken(Raw(event(NOW + FUTURE_MS)))
-    assert (decode_event(at.value).ts, decode_event(at.value).flags) == (NOW + FUTURE_MS, None)
+    assert (decode_canonical(at.value).ts, decode_canonical(at.value).flags) == (NOW + FUTURE_MS, None)
     (past,), _ = taken(Raw(event(NOW + FUTURE_MS + 1)))
-    assert (decode_event(past.value).ts, decode_event(past.value).flags) == (NOW, ["ts_in_future"])
+    assert (decode_canonical(past.value).ts, decode_canonical(past.value).flags) == (NOW, ["ts_in_future"])
     assert mark == NOW, "time is at the broker's clock at most"
 
 
@@ -75,13 +75,13 @@ def test_a_merge_carries_the_time_that_the_event_was_given() -> None:
 def test_where_producers_set_the_time_the_wall_clock_at_reading_bounds_it() -> None:
     ahead = Raw(event(NOW + 86_400_000), timestamp=NOW + 86_400_000, timestamp_type=0)
     (record,), mark = taken(ahead)
-    assert (decode_event(record.value).ts, mark) == (NOW, NOW)
+    assert (decode_canonical(record.value).ts, mark) == (NOW, NOW)
 
 
 @pytest.mark.parametrize("timestamp", [-1, 0, 17])
 def test_a_record_without_a_time_of_its_own_counts_as_read_now(timestamp: int) -> None:
     (record,), mark = taken(Raw(event(NOW - 5), timestamp=timestamp, timestamp_type=0))
-    assert (decode_event(record.value).ts, mark) == (NOW - 5, NOW - 5)
+    assert (decode_canonical(record.value).ts, mark) == (NOW - 5, NOW - 5)
 
 
 def test_under_the_event_clock_no_time_is_too_far_ahead_and_only_markers_count() -> None:
@@ -89,7 +89,7 @@ def test_under_the_event_clock_no_time_is_too_far_ahead_and_only_markers_count()
     marker = Raw(encode_control(Progress(later)), offset=9, headers=tuple(control_headers(Progress(0))))
     source = EventSource()
     out, offset = canonical(wall=False).take([Raw(event(later)), marker], source, NOW)
-    assert decode_event(out[0].value).ts == later
+    assert decode_canonical(out[0].value).ts == later
     assert (len(out), offset, source.acknowledge()) == (1, 9, later)
 
 
@@ -132,12 +132,20 @@ def test_what_nobody_thought_of_is_that_records_fault_alone(monkeypatch: pytest.
     def broken(event: Event, value: bytes) -> Any:
         raise OverflowError(event, value)
 
-    monkeypatch.setattr("tracker.wire.reading.check", broken)
+    monkeypatch.setattr("tracker.wire.decode.check", broken)
     (letter,), mark = taken(Raw(event()))
     assert (letter.topic, dict(letter.headers)["reason"]) == (TOPICS.dead_letters, b"unexpected")
     assert mark is None
 
 
+def test_an_event_without_a_time_has_its_records_and_none_where_the_clock_is_the_events() -> None:
+    value = json.dumps({"event_id": "e", "type": "page_viewed", "anonymous_id": "v"}).encode()
+    (record,), mark = taken(Raw(value, timestamp=NOW - 5))
+    assert (decode_canonical(record.value).ts, mark) == (NOW - 5, NOW - 5)
+    (letter,), _ = taken(Raw(value), wall=False)
+    assert (letter.topic, dict(letter.headers)["reason"]) == (TOPICS.dead_letters, b"missing_ts")
+
+
 def test_flags_are_ours_to_set() -> None:
     (record,), _ = taken(Raw(event(flags=["ts_in_future"])))
-    assert decode_event(record.value).flags is None
+    assert decode_canonical(record.value).flags is None

@@ -27,7 +27,7 @@ from tracker.wire.control import (
     source_name,
 )
 from tracker.wire.deadletters import PREFIX_BYTES, Origin, read_letter, write_letter
-from tracker.wire.decode import REASONS, decode_event, encode_event, read_event
+from tracker.wire.decode import REASONS, decode_canonical, decode_event, encode_event, read_event
 
 BASE: dict[str, Any] = {"event_id": "e1", "type": "page_viewed", "ts": 1_700_000_000_000, "anonymous_id": "v1"}
 
@@ -50,6 +50,20 @@ def test_a_canonical_record_is_taken_as_it_is() -> None:
     assert event.items == [Item("p", quantity=2, price=9.5)]
     assert person == "a:v1"
     assert canonical is value
+
+
+@pytest.mark.parametrize("ts", [1_700_000_000, 1_700_000_000_000_000, 1_700_000_000_000_000_000])
+def test_a_time_in_another_unit_is_taken_for_what_it_is_and_flagged(ts: int) -> None:
+    event, _, value = read_event(record(ts=ts))
+    assert (event.ts, event.flags) == (1_700_000_000_000, ["ts_rescaled"])
+    assert decode_canonical(value) == event
+
+
+@pytest.mark.parametrize("ts", [..., None, ""])
+def test_an_event_without_a_time_is_as_of_its_record_and_flagged(ts: object) -> None:
+    event, _, value = read_event(record(ts=ts), stamp=1_700_000_000_007)
+    assert (event.ts, event.flags) == (1_700_000_000_007, ["ts_missing"])
+    assert decode_canonical(value) == event
 
 
 def test_an_unknown_type_is_accepted() -> None:
@@ -114,7 +128,6 @@ def test_ids_may_be_numbers_and_null_means_not_given() -> None:
         (record(ts="2023-11-14T22:13:20"), "bad_ts", "with a zone"),
         (record(ts=True), "bad_ts", "True"),
         (record(ts={}), "bad_ts", "{}"),
-        (record(ts=1_700_000_000), "bad_ts", "looks like seconds"),
         (record(ts=10**40), "bad_ts", "1990"),
         (record(ts=-1), "bad_ts", "1990"),
         (record(anonymous_id="guest"), "no_identity", "'guest'"),

@@ -29,6 +29,7 @@ from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.decode import encode_event
 from tracker.wire.partition import partition_of
 from tracker.wire.reading import Read, Reader
+from tracker.wire.times import TS_MISSING
 from tracker.wire.topics import Topics
 
 FUTURE_MS = 5 * 60_000
@@ -93,6 +94,8 @@ class Canonical:
                 if wall:
                     found = [one if one.event.ts <= stamp + FUTURE_MS else self._bounded(one, stamp) for one in found]
                 for one in found:
+                    if not wall and one.event.flags is not None and TS_MISSING in one.event.flags:
+                        _no_time()
                     if len(one.value) > self._largest:  # numbers may take more bytes than they came with
                         _too_large(one.value, self._largest)
             except BadEvent as error:
@@ -153,6 +156,10 @@ def _progress(kind: str, value: bytes | None) -> int:
     control = decode_control(kind, value)
     assert isinstance(control, Progress)
     return control.ts
+
+
+def _no_time() -> NoReturn:
+    raise BadEvent("missing_ts", "the event has no time, and under TRACKER_CLOCK=event its record's says nothing")
 
 
 def _too_large(value: bytes, largest: int) -> NoReturn:

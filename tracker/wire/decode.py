@@ -8,14 +8,14 @@ with everything else, as a `BadEvent` whose reason is one of `REASONS`.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from tracker.domain.events import Event
 from tracker.errors import BadEvent
 from tracker.wire.bounds import ID_FIELDS, MAX_DEPTH, MAX_EVENT_BYTES, check
+from tracker.wire.times import TS_MISSING, TS_RESCALED, milliseconds, scaled
 
 REASONS: tuple[str, ...] = (
     "empty",
@@ -39,9 +39,6 @@ REASONS: tuple[str, ...] = (
 )
 """Why a record can be refused: stable words for headers, metrics and `tracker dead-letters --reason`."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ZONED = Annotated[datetime, msgspec.Meta(tz=True)]
-
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -64,20 +61,38 @@ def decode_event(value: bytes | None) -> Event:
     return read_event(value)[0]
 
 
-def read_event(value: bytes | None) -> tuple[Event, str, bytes]:
-    """(event, person id, canonical bytes): the bytes are the record's own where nothing had to be mended."""
+def read_event(value: bytes | None, stamp: int | None = None) -> tuple[Event, str, bytes]:
+    """(event, person id, canonical bytes): the bytes are the record's own where nothing had to be mended. An event
+    without a `ts` is as of `stamp` ms, if that is known."""
     if not value:
         raise BadEvent("empty", "the record has no value; allowed: a JSON object, see docs/events.md")
     if len(value) > MAX_EVENT_BYTES:
         raise BadEvent("too_large", f"the record's value has {len(value)} bytes; allowed: {MAX_EVENT_BYTES}")
-    canonical = value
+    event = quick(value)
+    if event is None:
+        event = _mend(value, stamp)
+        return event, _checked(event, value), _encode(event)
+    return finished(event, value)
+
+
+def finished(event: Event, value: bytes) -> tuple[Event, str, bytes]:
+    """(event, person id, canonical bytes) of an event that was decoded from these bytes. Raises `BadEvent`."""
+    asked, ts = event.flags, event.ts
+    event.flags = None  # ours to set, not a shop's
+    person = _checked(event, value)
+    return event, person, value if asked is None and event.ts == ts else _encode(event)
+
+
+def _checked(event: Event, value: bytes) -> str:
+    """The person id. A time in seconds or microseconds is taken for what it is."""
     try:
-        event = _decode(value)
-    except (ValueError, RecursionError):  # msgspec's errors and bytes that are not UTF-8
-        event = _mend(value)
-        canonical = b""
-    person = check(event, value)
-    return event, person, canonical or _encode(event)
+        return check(event, value)
+    except BadEvent as error:
+        if error.reason != "bad_ts" or (ts := scaled(event.ts)) is None:
+            raise
+    event.ts = ts
+    event.flags = [TS_RESCALED]
+    return check(event, value)
 
 
 def quick(value: bytes | None) -> Event | None:
@@ -90,7 +105,7 @@ def quick(value: bytes | None) -> Event | None:
         return None
 
 
-def _mend(value: bytes) -> Event:
+def _mend(value: bytes, stamp: int | None) -> Event:
     """The event in JSON that is not quite canonical; raises a `BadEvent` that names the field at fault."""
     try:
         raw = msgspec.json.decode(value.removeprefix(b"\xef\xbb\xbf"))
@@ -100,10 +115,17 @@ def _mend(value: bytes) -> Event:
         raise BadEvent("not_json", f"{error}; the value starts with {value[:60]!r}; allowed: JSON in UTF-8") from None
     if not isinstance(raw, dict):
         raise BadEvent("wrong_type", f"the value is {_kind(raw)} ({value[:60]!r}); allowed: a JSON object")
-    for field, reason in (("event_id", "missing_id"), ("type", "missing_type"), ("ts", "missing_ts")):
+    for field, reason in (("event_id", "missing_id"), ("type", "missing_type")):
         if raw.get(field) is None or raw[field] == "":
-            raise BadEvent(reason, f"{field} is missing in {value[:60]!r}; required: event_id, type and ts")
-    raw["ts"] = _milliseconds(raw["ts"])
+            raise BadEvent(reason, f"{field} is missing in {value[:60]!r}; required: event_id and type")
+    raw.pop("flags", None)
+    given = raw.get("ts")
+    if given is not None and given != "":
+        raw["ts"] = given if isinstance(given, int) and not isinstance(given, bool) else milliseconds(given, "ts")
+    elif stamp is not None:
+        raw["ts"], raw["flags"] = stamp, [TS_MISSING]
+    else:
+        raise BadEvent("missing_ts", f"ts is missing in {value[:60]!r}; required: event_id, type and ts")
     for field in ID_FIELDS:
         _number_to_id(raw, field)
     items = raw.get("items")
@@ -122,24 +144,6 @@ def _mend(value: bytes) -> Event:
         raise BadEvent("wrong_type", f"{error}, which is {_at(raw, str(error))!r:.60}") from None
     except RecursionError:
         raise BadEvent("too_deep", f"nested too deeply; allowed: {MAX_DEPTH}") from None
-
-
-def _milliseconds(given: object) -> int:
-    """A time as ms UTC: whole milliseconds or RFC 3339 with a zone (fractions below 1 ms are cut off)."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
-    if isinstance(given, float) and given.is_integer():
-        return int(given)
-    if isinstance(given, str):
-        try:
-            return (msgspec.convert(given, _ZONED) - _EPOCH) // timedelta(milliseconds=1)
-        except (msgspec.ValidationError, OverflowError):
-            pass
-    raise BadEvent(
-        "bad_ts",
-        f"ts is {given!r:.60}; allowed: whole milliseconds since 1970 or RFC 3339 with a zone, "
-        "for example 2026-01-31T12:00:00Z",
-    )
 
 
 def _number_to_id(raw: dict[str, Any], field: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from tracker.domain.events import Event
 from tracker.errors import BadEvent
 from tracker.wire.bounds import MAX_EVENT_BYTES, check
-from tracker.wire.decode import encode_event, quick, read_event
+from tracker.wire.decode import encode_event, finished, quick, read_event
 from tracker.wire.dialects import DIALECTS, Dialect, Fields
 
 CANONICAL = "canonical"
@@ -41,10 +41,8 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def read_canonical(record: Any, stamp: int) -> Reading:
-    """A record in the canonical form, which says itself when it happened."""
-    del stamp
-    event, person, value = read_event(record.value)
-    return Reading(CANONICAL, (_own(event, person, value),))
+    """A record in the canonical form."""
+    return Reading(CANONICAL, (Read(*read_event(record.value, stamp)),))
 
 
 def reader_of(dialect: str) -> Reader:
@@ -82,7 +80,7 @@ class Detecting:
         value = record.value
         event = quick(value)
         if event is not None:
-            return Reading(CANONICAL, (_own(event, check(event, value), value),))
+            return Reading(CANONICAL, (Read(*finished(event, value)),))
         dialect = self._recognised(value)
         return read_canonical(record, stamp) if dialect is None else read_as(dialect, record, stamp)
 
@@ -100,11 +98,3 @@ class Detecting:
                     dialects.insert(0, dialects.pop(place))
                 return dialect
         return None
-
-
-def _own(event: Event, person: str, value: bytes) -> Read:
-    """Flags are ingest's to set, not a shop's."""
-    if event.flags is not None:
-        event.flags = None
-        value = encode_event(event)
-    return Read(event, person, value)

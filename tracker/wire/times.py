@@ -1,0 +1,70 @@
+"""Times as shops write them: numbers in seconds, milli-, micro- or nanoseconds, text with or without a zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import msgspec
+
+from tracker.errors import BadEvent
+from tracker.wire.bounds import MAX_TS, MIN_TS
+
+TS_MISSING = "ts_missing"
+"""Flag of an event that said no time: it has its record's."""
+TS_RESCALED = "ts_rescaled"
+"""Flag of a canonical event whose `ts` was in another unit than milliseconds."""
+ALLOWED = (
+    "a number of seconds, milli-, micro- or nanoseconds since 1970, or RFC 3339 with a zone, for example "
+    "2026-01-31T12:00:00Z"
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_UNITS = ((1, 1), (1000, 1), (1, 1000), (1, 1_000_000))
+"""(factor, divisor) to milliseconds. The years 1990 to 2200 in one unit lie apart from those in any other."""
+
+
+def scaled(given: float) -> int | None:
+    """A number since 1970 as ms, in the unit in which it lies between 1990 and 2200 (what is below 1 ms is cut off);
+    None where there is none."""
+    for factor, divisor in _UNITS:
+        if MIN_TS * divisor <= given * factor < MAX_TS * divisor:
+            return int(given * factor // divisor)
+    return None
+
+
+def milliseconds(given: object, field: str, zone: tzinfo | None = None) -> int:
+    """A time as ms UTC. Text without a zone is in `zone`, and refused where that is None; a date alone is its
+    midnight. Raises `BadEvent` (`bad_ts`), which names `field`."""
+    found: int | None = None
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        found = scaled(given)
+    elif isinstance(given, str):
+        text = given.strip()
+        found = scaled(float(text) if "." in text else int(text)) if _is_number(text) else _parsed(text, zone)
+    if found is None:
+        raise BadEvent("bad_ts", f"{field} is {given!r:.60}; allowed between 1990 and 2200: {ALLOWED}")
+    return found
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= 25 and text.isascii() and text.replace(".", "", 1).isdigit()
+
+
+def _parsed(text: str, zone: tzinfo | None) -> int | None:
+    try:
+        moment = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+    if moment.tzinfo is None:
+        if zone is None:
+            return None
+        moment = moment.replace(tzinfo=zone)
+    try:
+        ms = (moment - _EPOCH) // _MS
+    except OverflowError:
+        return None
+    return ms if MIN_TS <= ms < MAX_TS else None
