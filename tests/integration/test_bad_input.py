@@ -36,6 +36,7 @@ from tracker.stream.deadletters import REPLAYED_HEADER, DeadLetters, SentAgain
 from tracker.wire.control import CONTROL_HEADER
 from tracker.wire.deadletters import PREFIX_BYTES, DeadLetter, read_letter
 from tracker.wire.decode import decode_canonical, read_event
+from tracker.wire.reading import CANONICAL, Detecting, Read, Reading
 
 
 @pytest.fixture
@@ -181,10 +182,11 @@ async def test_letters_sent_again_after_a_fix_arrive_once_however_often_the_comm
     async with bench.running():
         await letters(bench, 6)
 
-    def release(value: bytes | None) -> Any:
-        return read_event((value or b"").replace(b'"guest"', b'"visitor-1"'))
+    def release(_: Detecting, record: Any, stamp: int) -> Reading:
+        value = (record.value or b"").replace(b'"guest"', b'"visitor-1"')
+        return Reading(CANONICAL, [Read(*read_event(value, stamp))])
 
-    monkeypatch.setattr("tracker.stream.canonical.read_event", release)
+    monkeypatch.setattr(Detecting, "__call__", release)
     assert await dead_letters.replay("no_identity") == SentAgain(sent=5)
     assert await dead_letters.replay("no_identity") == SentAgain()
     async with bench.running():

@@ -32,6 +32,7 @@ from tracker.wire.control import (
 )
 from tracker.wire.decode import decode_canonical
 from tracker.wire.partition import partition_of
+from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
 
 PARTITIONS = 3
@@ -71,6 +72,7 @@ class Bench:
             append,
             self.topics,
             counts,
+            lambda _: reader_of(AUTO),
             settings,
             self.metrics,
             lambda: partitions_of(self.brokers, self.topics.events),
