@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from tracker import durations, redisurl
 
@@ -159,6 +160,30 @@ def mask(url: str) -> str:
     """The URL without its user information and without the password among its parameters."""
     url = re.sub(r"(?s)://.*@", "://***@", url) if "://" in url else re.sub(r"(?s).*@", "***@", url)
     return re.sub(r"(?i)(password=)[^&#]*", r"\1***", url)
+
+
+class HttpUrl:
+    """The URL of an HTTP service; its user information is a secret."""
+
+    allowed = "http://host:port or https://user:password@host, or nothing"
+
+    def parse(self, raw: object) -> SecretUrl:
+        if not isinstance(raw, str):
+            raise Unfit
+        try:
+            parts = urlsplit(raw.strip())
+            port = parts.port
+        except ValueError:
+            raise Unfit from None
+        if raw.strip() and (parts.scheme not in {"http", "https"} or not parts.hostname or port == 0):
+            raise Unfit
+        return SecretUrl(raw.strip())
+
+    def show(self, value: object) -> str:
+        return mask(str(value))
+
+    def quote(self, raw: object) -> str:
+        return repr(mask(str(raw)))
 
 
 class Redis:

@@ -20,7 +20,7 @@ from typed_settings.types import LoadedSettings, OptionList, SettingsClass, Sett
 
 from tracker.durations import UNITS
 from tracker.errors import SettingError
-from tracker.kinds import Choice, Duration, Kind, Names, Redis, Switch, Text, Unfit, Whole
+from tracker.kinds import Choice, Duration, HttpUrl, Kind, Names, Redis, Switch, Text, Unfit, Whole
 
 PREFIX = "TRACKER_"
 FILE_VARIABLE = "TRACKER_SETTINGS_FILE"
@@ -81,6 +81,9 @@ class Settings:
         Names(rf"{TOPIC}=.+", "topic=dialect pairs separated by commas, for example shop.clicks=segment", empty=True),
         "",
         "The dialect of a raw topic; of one that is not named here it is detected record by record.",
+    )
+    schema_registry_url: str = setting(
+        HttpUrl(), "", "The registry of the schemas with which Avro and Protobuf records were written."
     )
     direct: bool = setting(
         Switch(),

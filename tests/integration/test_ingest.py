@@ -32,8 +32,8 @@ from tracker.wire.control import (
 )
 from tracker.wire.decode import decode_canonical
 from tracker.wire.partition import partition_of
-from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
+from tracker.wiring.dialects import Dialects
 
 PARTITIONS = 3
 RAW = ("shop.clicks", "shop.orders")
@@ -50,6 +50,8 @@ class Bench:
         self.topics = Topics(namespace, RAW)
         self.producer = producer
         self.metrics = Metrics()
+        self.more: dict[str, Any] = {}
+        """Settings of the next ingest."""
 
     async def write(self, topic: int, value: bytes, partition: int = 0, **more: Any) -> None:
         await self.producer.send_and_wait(self.topics.raw_topics[topic], value, partition=partition, **more)
@@ -63,7 +65,9 @@ class Bench:
                 )
 
     def ingest(self, clock: str = "wall", append: Any = None, sender: Sender | None = None) -> Ingest:
-        settings = Settings(namespace=self.topics.namespace, clock=clock, out_of_orderness=BEHIND)
+        settings = Settings(
+            namespace=self.topics.namespace, raw_topics=RAW, clock=clock, out_of_orderness=BEHIND, **self.more
+        )
         counts = dict.fromkeys([*self.topics.raw_topics, *self.topics.produced], PARTITIONS)
         consumer = make_consumer(self.brokers, self.topics.ingest_group, session_timeout_ms=6000)
         append = append or (sender.append if sender else None)
@@ -72,7 +76,7 @@ class Bench:
             append,
             self.topics,
             counts,
-            lambda _: reader_of(AUTO),
+            Dialects(settings, self.topics),
             settings,
             self.metrics,
             lambda: partitions_of(self.brokers, self.topics.events),

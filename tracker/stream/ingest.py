@@ -22,11 +22,10 @@ from tracker.errors import Unavailable
 from tracker.health import Health
 from tracker.metrics import Metrics
 from tracker.settings import Settings
-from tracker.stream.ports import OutRecord
+from tracker.stream.ports import Dialects, OutRecord
 from tracker.stream.processor import PartitionProcessor
 from tracker.stream.raw import RawContext, RawPartition, commit
 from tracker.wire.control import WatermarkMarks, control_headers, encode_control
-from tracker.wire.reading import Reader
 from tracker.wire.topics import Topics
 
 SAY_EVERY = 1.0
@@ -48,9 +47,9 @@ class Ingest:
     """The raw partitions that the consumer group gives this worker, and its watermark records.
 
     `consumer` is of the ingest group, not started, and commits nothing by itself; `append` writes records and
-    awaits their acknowledgement; `partitions` has the number of partitions by topic; `reader` makes a reader for a
-    partition of a raw topic; `record_bytes` is the largest record that the broker takes; `ask` asks the broker
-    something on a connection of its own."""
+    awaits their acknowledgement; `partitions` has the number of partitions by topic; `dialects` reads raw records;
+    `record_bytes` is the largest record that the broker takes; `ask` asks the broker something on a connection of its
+    own."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Ingest:
         append: Callable[[Sequence[OutRecord]], Awaitable[None]],
         topics: Topics,
         partitions: Mapping[str, int],
-        reader: Callable[[str], Reader],
+        dialects: Dialects,
         settings: Settings,
         metrics: Metrics,
         ask: Callable[[], Awaitable[object]],
@@ -79,7 +78,7 @@ class Ingest:
             append,
             topics,
             partitions,
-            reader,
+            dialects,
             settings,
             metrics,
             record_bytes,

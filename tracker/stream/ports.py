@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from tracker.wire.position import Position
+from tracker.wire.reading import Reader
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -27,6 +28,16 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Dialects(Protocol):
+    """How raw records are read."""
+
+    def reader(self, topic: str) -> Reader:
+        """A reader for one partition of a raw topic."""
+
+    async def learn(self, values: Iterable[bytes | None]) -> None:
+        """Fetch what the readers need for records with these values. Raises `Unavailable`."""
 
 
 class OutRecord(NamedTuple):

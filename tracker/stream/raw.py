@@ -14,10 +14,9 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from tracker.metrics import Metrics, Tally
 from tracker.settings import Settings
 from tracker.stream.canonical import LOG_APPEND_TIME, Canonical
-from tracker.stream.ports import OutRecord
+from tracker.stream.ports import Dialects, OutRecord
 from tracker.stream.sources import EventSource, SourceClock, WallSource
 from tracker.wire.control import source_name
-from tracker.wire.reading import Reader
 from tracker.wire.topics import Topics
 
 SAY_EVERY_EVENT_MS = 60_000
@@ -29,14 +28,14 @@ log = logging.getLogger(__name__)
 
 class RawContext(NamedTuple):
     """What every raw partition of a worker shares. `append` writes to the log and awaits the acknowledgement;
-    `partitions` has the number of partitions by topic; `reader` makes a topic's reader; `wake` asks for a
-    watermark record now; `floors` are the marks that this process has said."""
+    `partitions` has the number of partitions by topic; `dialects` reads raw records; `wake` asks for a watermark
+    record now; `floors` are the marks that this process has said."""
 
     consumer: AIOKafkaConsumer
     append: Callable[[Sequence[OutRecord]], Awaitable[None]]
     topics: Topics
     partitions: Mapping[str, int]
-    reader: Callable[[str], Reader]
+    dialects: Dialects
     settings: Settings
     metrics: Metrics
     record_bytes: int
@@ -96,7 +95,7 @@ class RawPartition:
         self._canonical = Canonical(
             context.topics,
             context.partitions,
-            context.reader(partition.topic),
+            context.dialects.reader(partition.topic),
             self._tally,
             context.record_bytes,
             wall=self._wall,
@@ -118,6 +117,7 @@ class RawPartition:
         self._look(following)
         self._check_timestamps(records[0])
         context = self._context
+        await context.dialects.learn(record.value for record in records)
         out, marker = self._canonical.take(records, self._clock, context.now())
         if out:
             await context.append(out)

@@ -19,6 +19,8 @@ from tracker.wire.times import TS_MISSING, TS_RESCALED, milliseconds, scaled
 
 REASONS: tuple[str, ...] = (
     "empty",
+    "no_schema",
+    "bad_payload",
     "not_json",
     "too_large",
     "too_deep",

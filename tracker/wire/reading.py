@@ -13,6 +13,7 @@ from tracker.errors import BadEvent
 from tracker.wire.bounds import MAX_EVENT_BYTES, check
 from tracker.wire.decode import encode_event, finished, quick, read_event
 from tracker.wire.dialects import DIALECTS, Dialect, Fields
+from tracker.wire.envelopes import MAGIC, Opened, Schemas, completed, is_structured, opened, unwrapped
 
 CANONICAL = "canonical"
 AUTO = "auto"
@@ -41,18 +42,24 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def read_canonical(record: Any, stamp: int) -> Reading:
-    """A record in the canonical form."""
-    return Reading(CANONICAL, (Read(*read_event(record.value, stamp)),))
+    """A record in the canonical form; what it leaves out may be on the envelope that it came in."""
+    value = record.value
+    if isinstance(record, Opened) and record.attributes is not None:
+        value = completed(value, record.attributes)
+    return Reading(CANONICAL, (Read(*read_event(value, stamp)),))
 
 
-def reader_of(dialect: str) -> Reader:
+def reader_of(dialect: str, schemas: Schemas | None = None) -> Reader:
     """A reader for one raw partition whose records are in the dialect of that name, `AUTO` for any. Raises
     `KeyError`."""
+    read: Reader
     if dialect == AUTO:
-        return Detecting()
-    if dialect == CANONICAL:
-        return read_canonical
-    return partial(read_as, {known.name: known for known in DIALECTS}[dialect])
+        read = Detecting()
+    elif dialect == CANONICAL:
+        read = read_canonical
+    else:
+        read = partial(read_as, {known.name: known for known in DIALECTS}[dialect])
+    return Opening(read, {} if schemas is None else schemas)
 
 
 def read_as(dialect: Dialect, record: Any, stamp: int) -> Reading:
@@ -69,6 +76,21 @@ def read_as(dialect: Dialect, record: Any, stamp: int) -> Reading:
     return Reading(dialect.name, found)
 
 
+class Opening:
+    """Reads what is in envelopes as `read` reads it."""
+
+    def __init__(self, read: Reader, schemas: Schemas) -> None:
+        self._read = read
+        self._schemas = schemas
+
+    def __call__(self, record: Any, stamp: int) -> Reading:
+        """Most records are in no envelope."""
+        value = record.value
+        if record.headers or (value and value[0] == MAGIC):
+            record = opened(record, self._schemas)
+        return self._read(record, stamp)
+
+
 class Detecting:
     """Reads records of whatever dialect they are in; a topic seldom mixes them, so the last one is tried first."""
 
@@ -81,20 +103,28 @@ class Detecting:
         event = quick(value)
         if event is not None:
             return Reading(CANONICAL, (Read(*finished(event, value)),))
-        dialect = self._recognised(value)
+        fields = _fields_of(value)
+        if fields is None:
+            return read_canonical(record, stamp)
+        if is_structured(fields) and not isinstance(record, Opened):
+            return self(unwrapped(value), stamp)
+        dialect = self._recognised(fields)
         return read_canonical(record, stamp) if dialect is None else read_as(dialect, record, stamp)
 
-    def _recognised(self, value: bytes | None) -> Dialect | None:
-        if not value or len(value) > MAX_EVENT_BYTES:
-            return None
-        try:
-            fields: Fields = _fields(value)
-        except (ValueError, RecursionError):
-            return None
+    def _recognised(self, fields: Fields) -> Dialect | None:
         dialects = self._dialects
         for place, dialect in enumerate(dialects):
             if dialect.recognises(fields):
                 if place:
                     dialects.insert(0, dialects.pop(place))
                 return dialect
+        return None
+
+
+def _fields_of(value: bytes | None) -> Fields | None:
+    if not value or len(value) > MAX_EVENT_BYTES:
+        return None
+    try:
+        return _fields(value)
+    except (ValueError, RecursionError):
         return None

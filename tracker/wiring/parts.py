@@ -29,7 +29,7 @@ from tracker.wire.control import Config, Control, control_kind, decode_control, 
 from tracker.wire.decode import decode_canonical
 from tracker.wire.encode import OutputEncoder
 from tracker.wire.topics import Topics
-from tracker.wiring.dialects import dialects_of
+from tracker.wiring.dialects import Dialects
 
 T = TypeVar("T")
 
@@ -105,6 +105,8 @@ class Parts:
     async def open(self) -> None:
         """Ask broker and store whether they will do. Raises `SettingError`, `Unavailable`."""
         settings, topics = self.settings, self.topics
+        self.dialects = Dialects(settings, topics)
+        self._stack.push_async_callback(self.dialects.close)
         self.counts = await topic_counts(settings)
         self.partitions = self.counts[topics.events]
         self.exactly_once = await delivery_of(settings)
@@ -125,7 +127,7 @@ class Parts:
             self.sender.append,
             topics,
             self.counts,
-            dialects_of(self.settings, topics),
+            self.dialects,
             self.settings,
             self.metrics,
             self._ask,
