@@ -111,6 +111,12 @@ CATALOGUE: tuple[Described, ...] = (
     ),
     Described("tracker_raw_records_total", "counter", ("dialect",), "Raw records, by the dialect they were read as."),
     Described(
+        "tracker_raw_records_skipped_total",
+        "counter",
+        ("dialect",),
+        "Those of them that tell of nobody's journey, as their dialect says, and became no event.",
+    ),
+    Described(
         "tracker_events_mended_total",
         "counter",
         ("flag",),
@@ -149,6 +155,7 @@ class Tally:
         "events",
         "mended",
         "outputs",
+        "skipped",
         "triggers",
         "triggers_withheld",
         "withheld",
@@ -175,6 +182,8 @@ class Tally:
         """reason"""
         self.dialects = _ints()
         """dialect that a raw record was read as"""
+        self.skipped = _ints()
+        """dialect of a raw record that became no event"""
         self.mended = _ints()
         """flag"""
         self.bounds = _ints()
@@ -231,6 +240,8 @@ class Metrics:
             self._add("tracker_dead_letters_total", count, stage, reason)
         for dialect, count in tally.dialects.items():
             self._add("tracker_raw_records_total", count, dialect)
+        for dialect, count in tally.skipped.items():
+            self._add("tracker_raw_records_skipped_total", count, dialect)
         for flag, count in tally.mended.items():
             self._add("tracker_events_mended_total", count, flag)
         for bound, count in tally.bounds.items():

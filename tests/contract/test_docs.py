@@ -13,7 +13,7 @@ import pytest
 
 from tracker.cli import main
 from tracker.domain.conditions import Condition
-from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Event
+from tracker.domain.events import KNOWN_TYPES, PASSIVE_TYPES, Event
 from tracker.domain.model import Model
 from tracker.domain.outputs import DropOff, SessionClosed, Transition, Trigger
 from tracker.domain.scores import KINDS, PROPERTIES, level
@@ -148,7 +148,7 @@ def test_every_event_type_is_documented_with_what_is_special_about_it() -> None:
         name: ", ".join(
             word for word, holds in (("passive", name in PASSIVE_TYPES), ("never late", name in never_late)) if holds
         )
-        for name in EVENT_TYPES
+        for name in KNOWN_TYPES
     }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.properties.runner import Person
-from tracker.domain.events import Event, Item
-from tracker.domain.outputs import Bound
+from tracker.domain.events import EVENT_TYPES, PASSIVE_TYPES, Consent, Event, Item
+from tracker.domain.outputs import Bound, SessionClosed
 from tracker.domain.state import MAX_KEPT_BYTES, MAX_WAITING, encode_state
 from tracker.errors import BadEvent
 from tracker.stream.fit import OVERHEAD, shorten, size
@@ -81,3 +81,17 @@ def test_a_letter_is_bounded_by_its_headers_too() -> None:
     letter = write_letter(Origin("shop.clicks", 0, 1, 2), b"k", b"{", many, BadEvent("not_json", "no"))
     assert size(OutRecord("letters", 0, letter.key, letter.value, letter.headers, 0)) < MAX_LETTER_BYTES
     assert read_letter(*letter).pointer
+
+
+def test_a_journey_can_meet_every_type_that_there_is() -> None:
+    person = Person(name="c:p", restarts=True)
+    types = [*EVENT_TYPES, *sorted(PASSIVE_TYPES - set(EVENT_TYPES))]
+    person.live([Event(f"e{place}", kind, NOON + place, customer_id="p") for place, kind in enumerate(types)])
+    assert len(EVENT_TYPES) <= 64, "each is a bit of an integer that MessagePack can hold"
+
+
+def test_news_of_a_customer_brings_consent_and_is_no_activity() -> None:
+    person = Person(name="c:p", restarts=True)
+    person.live([Event("e", "customer_updated", NOON, customer_id="p", consent=Consent(marketing=False))])
+    assert person.state.facts.consent_marketing == (NOON, "e", False)
+    assert not person.said(SessionClosed)

@@ -79,17 +79,17 @@ EVENT_TYPES: tuple[str, ...] = tuple(
     """.split()
 )
 """Types with a meaning of their own; any other type is accepted, counts as activity and can be named in a model.
-States hold a type by its place in this table: append, never reorder."""
-
-KNOWN_TYPES: frozenset[str] = frozenset(EVENT_TYPES)
+States hold a type by its place in this table, one bit each of an integer of 64: there is no place for another."""
 
 PASSIVE_TYPES: frozenset[str] = frozenset(
     """
     ad_viewed email_opened order_updated order_cancelled order_refunded order_shipped order_delivered
-    subscription_renewed support_resolved quote_sent contract_signed
+    subscription_renewed support_resolved quote_sent contract_signed customer_updated
     """.split()
 )
 """Types that neither open nor extend a session, nor delay a drop-off, nor open a journey."""
+
+KNOWN_TYPES: frozenset[str] = frozenset(EVENT_TYPES) | PASSIVE_TYPES
 
 NOT_AN_IDENTITY: frozenset[str] = frozenset({"", "0", "null", "undefined", "anonymous", "guest", "none", "nan"})
 """Values that shops send where they know nobody (compared in lower case)."""

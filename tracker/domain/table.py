@@ -239,6 +239,7 @@ def compile_table(model: Model, settings: FoldSettings, *others: Model) -> Table
     named |= {t for each in models for phase in each.phases for t in phase.back_on}
     named |= {t for rule in model.rules for t in (*rule.when, *rule.unless)}
     named |= {t for each in models for t in (*each.conversion, *each.reopen)} | set(memory.tallies)
+    named |= PASSIVE_TYPES
     names = list(EVENT_TYPES) + sorted(named - set(EVENT_TYPES) - {ANY, CART_CHANGED, FIRST_IDENTIFIED})
     orders = {t for each in models if not each.part for t in each.conversion}
     first = compiled[0]

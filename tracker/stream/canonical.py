@@ -105,6 +105,8 @@ class Canonical:
                 add(self._letter(record, BadEvent("unexpected", f"{error!r:.400}"), now))
                 continue
             dialects[dialect] += 1
+            if not found:
+                self._tally.skipped[dialect] += 1
             for event, person, value in found:
                 key = person.encode()
                 add(OutRecord(topic, partition_of(key, partitions), key, value, _NO_HEADERS, now))

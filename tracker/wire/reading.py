@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from tracker.domain.events import Event
 from tracker.errors import BadEvent
 from tracker.wire.bounds import MAX_EVENT_BYTES, check
 from tracker.wire.decode import encode_event, finished, quick, read_event
-from tracker.wire.dialects import DIALECTS, Dialect, Fields
+from tracker.wire.dialects import DIALECTS, Dialect, Fields, Webhook
 from tracker.wire.envelopes import MAGIC, Opened, Schemas, completed, is_structured, opened, unwrapped
 
 CANONICAL = "canonical"
@@ -28,7 +28,7 @@ class Read(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a record holds: at least one event."""
+    """What a record holds: no event where it tells of nobody's journey."""
 
     dialect: str
     events: Sequence[Read]
@@ -69,11 +69,19 @@ def read_as(dialect: Dialect, record: Any, stamp: int) -> Reading:
         raise BadEvent("empty", f"the record has no value; allowed: a JSON object in the dialect {dialect.name}")
     if len(value) > MAX_EVENT_BYTES:
         raise BadEvent("too_large", f"the record's value has {len(value)} bytes; allowed: {MAX_EVENT_BYTES}")
+    if record.headers and isinstance(dialect, Webhook):
+        events = dialect.delivered(value, stamp, _texts(record.headers))
+    else:
+        events = dialect.events(value, stamp)
     found = []
-    for event in dialect.events(value, stamp):
+    for event in events:
         encoded = encode_event(event)
         found.append(Read(event, check(event, encoded), encoded))
     return Reading(dialect.name, found)
+
+
+def _texts(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    return {name.lower(): (given or b"").decode("utf-8", "replace") for name, given in headers}
 
 
 class Opening:
@@ -96,6 +104,7 @@ class Detecting:
 
     def __init__(self, dialects: Sequence[Dialect] = DIALECTS) -> None:
         self._dialects = list(dialects)
+        self._by_header = {dialect.header: dialect for dialect in dialects if isinstance(dialect, Webhook)}
 
     def __call__(self, record: Any, stamp: int) -> Reading:
         """The canonical form is tried first, and what nothing recognises is refused as it would refuse it."""
@@ -103,13 +112,19 @@ class Detecting:
         event = quick(value)
         if event is not None:
             return Reading(CANONICAL, (Read(*finished(event, value)),))
-        fields = _fields_of(value)
-        if fields is None:
-            return read_canonical(record, stamp)
-        if is_structured(fields) and not isinstance(record, Opened):
-            return self(unwrapped(value), stamp)
-        dialect = self._recognised(fields)
+        dialect = self._delivered(record.headers) if record.headers else None
+        if dialect is None:
+            fields = _fields_of(value)
+            if fields is None:
+                return read_canonical(record, stamp)
+            if is_structured(fields) and not isinstance(record, Opened):
+                return self(unwrapped(value), stamp)
+            dialect = self._recognised(fields)
         return read_canonical(record, stamp) if dialect is None else read_as(dialect, record, stamp)
+
+    def _delivered(self, headers: Iterable[tuple[str, bytes | None]]) -> Dialect | None:
+        found = (self._by_header.get(name.lower()) for name, _ in headers)
+        return next((dialect for dialect in found if dialect is not None), None)
 
     def _recognised(self, fields: Fields) -> Dialect | None:
         dialects = self._dialects

@@ -6,9 +6,9 @@ in `tests/dialects/`, a section in `docs/dialects.md`.
 
 from __future__ import annotations
 
-from tracker.wire.dialects.dialect import Dialect, Fields
+from tracker.wire.dialects.dialect import Dialect, Fields, Webhook
 
 DIALECTS: tuple[Dialect, ...] = ()
 """Those that a record can be recognised as, in the order in which they are tried."""
 
-__all__ = ["DIALECTS", "Dialect", "Fields"]
+__all__ = ["DIALECTS", "Dialect", "Fields", "Webhook"]
