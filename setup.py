@@ -15,8 +15,8 @@ HOT_PATH = (
     *(
         f"tracker/domain/{name}.py"
         for name in """
-        cart compiling counters feelings fold identity ids journeys latefacts limits orders predicates remembered rules
-        said scores segments sessions step table triggers
+        accounts cart compiling counters feelings fold identity ids journeys latefacts limits merging notices
+        orders predicates refold remembered rules said scores segments sessions step table triggers
         """.split()
     ),
     "tracker/stream/partition.py",

@@ -35,6 +35,9 @@ Where the design leaves room, this is what both decided; a change of the tracker
     journey meets what names its order or may lead it on; once it is past the purchase also what meets touchpoints after
     the purchase only, and, while no other journey is under way, all else. A second copy of an order meets only the
     journey under way.
+21. An account is the fold of what all its members do, without `carts`: adding a product opens the next journey, but
+    nothing is emptied. A member is the fold of their own events and of the others' orders and refunds (`heard`), which
+    count, disarm and end drop-offs, but are worth nothing to them, and leave cart, session and what may arm alone.
 """
 
 from __future__ import annotations
@@ -42,8 +45,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from tests.oracle.table import ANY, CHECKOUT, DAY, MINUTE, NETTBUTIKK, Table
 from tracker.domain.events import PASSIVE_TYPES, Event, Item
+
+HEARD = "heard"
+"""The flag of what somebody else of the account did."""
 
 UNIT = 10_000
 """Money is compared in integer 1/10000 of the currency's unit."""
@@ -183,6 +191,7 @@ class Fold:
     """What became of one person; also the walk's state."""
 
     table: Table = NETTBUTIKK
+    carts: bool = True
     overtaken: Collection[str] = ()
     """What armed the drop-offs that are withheld because of an order."""
     sessions: list[Session] = field(default_factory=list)
@@ -192,6 +201,8 @@ class Fold:
     withheld: int = 0
     journeys: list[Journey] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    heard: list[Order] = field(default_factory=list)
+    """Those of the account's other members."""
     cart: dict[Line, int] = field(default_factory=dict)
     prices: dict[Line, int | None] = field(default_factory=dict)
     cart_id: str | None = None
@@ -212,7 +223,7 @@ class Fold:
 
     @property
     def order_count(self) -> int:
-        return sum(not order.gone for order in self.orders)
+        return sum(not order.gone for order in [*self.orders, *self.heard])
 
     @property
     def revenue(self) -> dict[str | None, int]:
@@ -272,16 +283,40 @@ class Fold:
 
     # One event
 
+    def hear(self, event: Event) -> None:
+        """An order or refund of somebody else of the account."""
+        if event.type in {"order_cancelled", "order_refunded"}:
+            self.refunds.append(event)
+            self.take_back(event)
+        elif event.order_id is None or all(event.order_id != o.order_id for o in [*self.orders, *self.heard]):
+            if (journey := self.open_journey()) is not None:
+                journey.converted = True
+            names = (event.order_id, event.cart_id, event.checkout_id)
+            products = {item.product_id for item in event.items or ()}
+            self.heard.append(
+                Order(event.event_id, event.ts, 0, *names, products, self.worth(event), event.currency, None)
+            )
+            for refund in self.refunds:
+                self.take_back(refund)
+            self.recover(event, 0)
+            self.armed = None
+            if event.cart_id is not None and event.cart_id == self.cart_id:
+                self.take_out(event)
+
     def apply(self, event: Event) -> None:
+        if HEARD in (event.flags or ()):
+            self.hear(event)
+            return
         if self.cart_expired(event.ts):
             self.cart, self.prices, self.cart_id, self.touched_at = {}, {}, None, None
         order = event.type in self.table.conversion
-        again = order and event.order_id is not None and any(o.order_id == event.order_id for o in self.orders)
+        counted = [*self.orders, *self.heard]
+        again = order and event.order_id is not None and any(o.order_id == event.order_id for o in counted)
         session = self.visit(event, passive=event.type in PASSIVE_TYPES or again)
         if event.consent is not None and event.consent.marketing is not None:
             self.consent = event.consent.marketing
         if again:
-            first = next(o for o in self.orders if o.order_id == event.order_id)
+            first = next(o for o in counted if o.order_id == event.order_id)
             if first.value == 0 and not first.gone and self.worth(event):
                 first.value = self.worth(event)
                 first.currency = event.currency or first.currency
@@ -299,6 +334,9 @@ class Fold:
         changed = self.cart != whole
         added = changed and any(quantity > before.get(line, 0) for line, quantity in self.cart.items())
         emptied = event.type == "cart_emptied" or bool(before and not self.cart)
+        if not self.carts:
+            self.cart, self.prices = {}, {}
+            added, emptied = event.type == "product_added" and bool(event.items), False
         self.move(event, session, added=added, emptied=emptied)
         if (journey := self.open_journey()) is not None:
             journey.events.append(event)
@@ -554,9 +592,14 @@ class Fold:
         self.versions = {}
         self.added_since_order = False
         if event.cart_id is None or self.cart_id is None or event.cart_id == self.cart_id:
-            for product, sku in list(self.cart):
-                if not items or any(i.product_id == product and (i.sku == sku or not (i.sku and sku)) for i in items):
-                    del self.cart[product, sku], self.prices[product, sku]
+            self.take_out(event)
+
+    def take_out(self, event: Event) -> None:
+        """What was bought leaves the cart."""
+        items = event.items or []
+        for product, sku in list(self.cart):
+            if not items or any(i.product_id == product and (i.sku == sku or not (i.sku and sku)) for i in items):
+                del self.cart[product, sku], self.prices[product, sku]
         if not self.cart:
             self.cart_id = None
 
@@ -574,7 +617,7 @@ class Fold:
 
     def take_back(self, event: Event) -> None:
         """Count a refund or cancellation, once."""
-        for order in self.orders:
+        for order in [*self.orders, *self.heard]:
             if event.event_id in self.taken_back:
                 return
             if event.order_id is not None and order.order_id == event.order_id and not order.gone:
@@ -589,7 +632,7 @@ class Fold:
 
     def arm(self, event: Event, session: Session | None, *, changed: bool) -> None:
         ids = (event.order_id, event.cart_id, event.checkout_id)
-        for order in self.orders:
+        for order in [*self.orders, *self.heard]:
             done = (order.order_id, order.cart_id, order.checkout_id)
             if any(named is not None and named == known for named, known in zip(ids, done, strict=True)):
                 return
@@ -647,6 +690,11 @@ class Fold:
         )
 
 
+def heard(event: Event) -> Event:
+    """An order or refund as the other members of the account hear of it."""
+    return replace(event, flags=[HEARD])
+
+
 def distinct(events: Iterable[Event]) -> list[Event]:
     """The events in log order without repeated ids: the first in the log wins."""
     found: dict[str, Event] = {}
@@ -671,10 +719,16 @@ def overtaken(steps: Iterable[Fold]) -> set[str]:
     return found
 
 
-def fold(events: Iterable[Event], watermark: int, table: Table = NETTBUTIKK, overtaken: Collection[str] = ()) -> Fold:
+def fold(
+    events: Iterable[Event],
+    watermark: int,
+    table: Table = NETTBUTIKK,
+    overtaken: Collection[str] = (),
+    carts: bool = True,
+) -> Fold:
     """Fold one person's events, given in log order, with deadlines fired up to `watermark` (ms, inclusive);
-    `overtaken` armed drop-offs that are withheld."""
-    person = Fold(table, overtaken)
+    `overtaken` armed drop-offs that are withheld. Without `carts`: an account's events, of all its members."""
+    person = Fold(table, carts, overtaken)
     ordered = sorted(distinct(events), key=lambda event: (event.ts, event.event_id))
     for place, event in enumerate(ordered):
         while (deadline := person.next_deadline()) is not None and deadline[0] <= event.ts:

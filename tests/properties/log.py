@@ -19,7 +19,7 @@ from tracker.stream.canonical import LOG_APPEND_TIME
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, PartitionFold
 from tracker.wire.control import Config, Control, Passed, control_headers, encode_control
-from tracker.wire.decode import decode_event
+from tracker.wire.decode import decode_canonical
 from tracker.wire.encode import OutputEncoder
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
@@ -104,7 +104,7 @@ class Worker:
             self.config,
             self.compile,
             OutputEncoder(self.topics, self.partitions),
-            decode_event,
+            decode_canonical,
             Tally(),
             cache=self.cache,
             position=self.position,

@@ -17,7 +17,10 @@ from tests.properties.runner import Person
 from tests.properties.test_batches import send_on
 from tracker.demo.scenarios import Expected, Overrides, Scenario, load_scenarios, moment_of, same_way, text_of
 from tracker.domain.events import Event, is_identity
+from tracker.domain.merging import absorb
 from tracker.domain.model import Cap, FoldSettings, QuietHours
+from tracker.domain.outputs import AbsorbState, Forward
+from tracker.domain.state import Facts, State
 from tracker.domain.table import Table, compile_table
 from tracker.domain.units import MONEY
 from tracker.journeys.loader import load
@@ -141,17 +144,45 @@ def alone(play: Play) -> Found:
         for person in acting.values():
             person.time(mark)
         acting[name].take(event)
+        deliver(acting)
     for person in acting.values():
         person.time(scenario.until)
     outputs = [(type(output).__name__, output) for person in acting.values() for output in person.out]
     said = [(SECTIONS[kind], msgspec.to_builtins(output)) for kind, output in outputs if kind in SECTIONS]
-    facts = [person.state.facts for person in acting.values()]
+    facts = counted(person.state for person in acting.values())
     return Found(
         lines(play, said),
         sum(one.order_count for one in facts),
         sum(amount for one in facts for amount in one.revenue.values()) / MONEY,
         sum(kind in WITHHELD for kind, _ in outputs),
     )
+
+
+def deliver(acting: dict[str, Person]) -> None:
+    """What people send to accounts, and accounts to their members, is taken in, until there is no more of it."""
+    while sent := [
+        person.out.pop(place)
+        for person in acting.values()
+        for place in reversed(range(len(person.out)))
+        if isinstance(person.out[place], Forward | AbsorbState)
+    ][::-1]:
+        for output in sent:
+            assert isinstance(output, Forward | AbsorbState)
+            if output.to not in acting:
+                told = next(iter(acting.values()))
+                account = told.table.account
+                assert account is not None
+                acting[output.to] = Person(table=account, name=output.to, watermark=told.watermark)
+            to = acting[output.to]
+            if isinstance(output, Forward):
+                to.take(output.event)
+            else:
+                absorb(to.state, output.source, output.payload, to.table, to.watermark, to.out)
+
+
+def counted(states: Iterable[State]) -> list[Facts]:
+    """Whose orders are counted: an account's members' are the account's."""
+    return [state.facts for state in states if not state.accounts]
 
 
 def at_once(together: Sequence[Play], table: Table) -> dict[str, Found]:
@@ -173,9 +204,9 @@ def at_once(together: Sequence[Play], table: Table) -> dict[str, Found]:
     send_on(log, worker)
     said = [(SECTIONS[topic], msgspec.json.decode(value)) for topic, _, value in worker.said if topic in SECTIONS]
     found = told_apart(together, said)
-    facts = [(person[2:].partition(".")[0], state.facts) for person, state in worker.people().items()]
+    states = [(person[2:].partition(".")[0], state) for person, state in worker.people().items()]
     for play in together:
-        own = [one for scenario, one in facts if scenario == play.scenario.id]
+        own = counted(state for scenario, state in states if scenario == play.scenario.id)
         found[str(play)].orders = sum(one.order_count for one in own)
         found[str(play)].revenue = sum(sum(one.revenue.values()) for one in own) / MONEY
     return found
@@ -245,7 +276,8 @@ def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, l
         f"{payload['to_phase']} of {payload['person_id'][2:]}"
         for section, payload in said
         if section == "transitions" and payload["direction"] in REACHING and payload["at"] <= play.scenario.until
-        if payload["model"] == play.model and who.get(payload["person_id"]) == payload["person_id"]
+        if payload["model"] == play.model
+        and (payload["person_id"][:2] == "b:" or who.get(payload["person_id"]) == payload["person_id"])
     }
     return {"reached": sorted(reached)} | {
         section: in_time(same_way(line) for at, line in rows if at <= play.scenario.until)
@@ -287,7 +319,8 @@ def differences(play: Play, found: Found, *, only: Iterable[str] = ()) -> str:
 
 def reached(play: Play) -> list[str]:
     """The phases that each person reaches, by the transitions that are expected."""
-    only = people(play.scenario.events)[0][2:]
+    first = play.scenario.events[0]
+    only = people(play.scenario.events)[0][2:] if play.table.account is None else first.account_id
     found = (re.fullmatch(r"\S+ \S+ (\w+) (\S+)( of \S+)?", line) for line in play.expected.transitions or ())
     moves = [move for move in found if move is not None and move[1] in REACHING]
     return sorted({f"{move[2]}{move[3] or f' of {only}'}" for move in moves})

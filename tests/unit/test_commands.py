@@ -14,9 +14,10 @@ from tracker.cli import main
 from tracker.commands import output
 from tracker.commands.journey import lines, view
 from tracker.domain.events import Event, Item
+from tracker.domain.merging import merge
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import new_state
-from tracker.domain.step import accept, merge
+from tracker.domain.step import accept
 from tracker.domain.table import compile_table
 from tracker.errors import SettingError, Unavailable
 from tracker.journeys.loader import load

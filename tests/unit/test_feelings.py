@@ -15,12 +15,13 @@ from tracker.domain.events import Event, Item
 from tracker.domain.feelings import joined
 from tracker.domain.identity import decode_legacy
 from tracker.domain.journeys import touchpoints
+from tracker.domain.merging import absorb, merge
 from tracker.domain.migration import migrate
 from tracker.domain.model import FoldSettings
 from tracker.domain.outputs import AbsorbState, Bound
 from tracker.domain.scores import KINDS, level, scores_in
 from tracker.domain.state import MAX_SCORES, Feelings, Journey, Score, Scores
-from tracker.domain.step import absorb, accept, merge
+from tracker.domain.step import accept
 from tracker.domain.table import Table, compile_table
 from tracker.journeys.loader import load
 from tracker.wire.decode import decode_event

@@ -6,7 +6,7 @@ import pytest
 
 from tests.properties.runner import Person
 from tests.properties.strategies import HOUR, MINUTE, START
-from tracker.domain import step
+from tracker.domain import merging
 from tracker.domain.events import Event, Item
 from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, Withheld
 
@@ -24,12 +24,12 @@ def event(number: int, minute: int, type_: str, who: str = "c:p", **fields: obje
 def merged(visitor: Person, customer: Person, at: int) -> None:
     """What the log does with a link: the visitor's past goes to the customer."""
     out: list[Output] = []
-    step.merge(visitor.state, "p", at, visitor.table, visitor.watermark, out)
+    merging.merge(visitor.state, "p", at, visitor.table, visitor.watermark, out)
     visitor.out += out
     for output in out:
         if isinstance(output, AbsorbState):
             arguments = output.source, output.payload, customer.table, customer.watermark, customer.out
-            assert step.absorb(customer.state, *arguments)
+            assert merging.absorb(customer.state, *arguments)
 
 
 def kinds(person: Person) -> list[str]:

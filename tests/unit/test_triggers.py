@@ -12,7 +12,7 @@ import pytest
 
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import Person
-from tracker.domain import step
+from tracker.domain import merging
 from tracker.domain.conditions import Condition, Range
 from tracker.domain.events import Consent, Event, Item
 from tracker.domain.model import DAY, HOUR, MINUTE, Cap, FoldSettings, QuietHours, Rule
@@ -440,10 +440,12 @@ def test_a_late_event_that_moves_what_was_sent_sends_nothing_more() -> None:
 
 def merged(visitor: Person, customer: Person, ts: int) -> None:
     out: list[Output] = []
-    step.merge(visitor.state, "p", ts, visitor.table, visitor.watermark, out)
+    merging.merge(visitor.state, "p", ts, visitor.table, visitor.watermark, out)
     for output in out:
         if isinstance(output, AbsorbState):
-            step.absorb(customer.state, output.source, output.payload, customer.table, customer.watermark, customer.out)
+            merging.absorb(
+                customer.state, output.source, output.payload, customer.table, customer.watermark, customer.out
+            )
 
 
 @pytest.mark.parametrize("later", ["visitor", "customer"])

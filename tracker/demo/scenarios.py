@@ -38,8 +38,8 @@ _PHASES = "enter|forward|skip|back|backfilled|converted"
 _SENT = rf"\w+ armed {_MOMENT}( due {_MOMENT})?"
 _LINES = {
     "transitions": (
-        rf"{_MOMENT} (({_PHASES}) \S+|left){_WHO}",
-        f"TIME {_PHASES} PHASE, TIME left",
+        rf"{_MOMENT} (({_PHASES}) \S+|left|merged){_WHO}",
+        f"TIME {_PHASES} PHASE, TIME left|merged",
     ),
     "sessions": (rf"{_MOMENT} to {_MOMENT}{_WHO}", "TIME to TIME"),
     "dropoffs": (

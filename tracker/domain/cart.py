@@ -35,9 +35,13 @@ def expire(facts: Facts, now: int, table: Table) -> None:
 def apply(facts: Facts, event: Event, operation: Cart) -> tuple[bool, bool, bool]:
     """Change the cart; answers (content changed, something was added, the cart was emptied).
 
-    An event of another cart (`cart_id`) begins with that one: the person's cart is the one last touched."""
+    An event of another cart (`cart_id`) begins with that one: the person's cart is the one last touched. What a
+    member of an account adds is added, but lies in no cart of the account's."""
     before = facts.cart
     items = event.items
+    if operation is Cart.ELSEWHERE:
+        facts.currency = event.currency or facts.currency
+        return False, event.type == "product_added" and bool(items), False
     another = event.cart_id is not None and facts.cart_id is not None and event.cart_id != facts.cart_id
     if another:
         before = []

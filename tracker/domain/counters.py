@@ -71,7 +71,7 @@ def count(output: Output, zone: str, counts: Counts) -> None:
     elif isinstance(output, Withheld):
         counts[f"withheld:{output.why}"] += 1
     elif isinstance(output, Merged):
-        counts["people"] -= 1
+        counts["people"] -= output.people
         for model, phase, at in output.entries:
             counts[f"entered:{model}:{phase}:{day_of(at // QUARTER, zone)}"] -= 1
         for model, at in output.converted:

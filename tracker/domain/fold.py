@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tracker.domain import cart, feelings, journeys, orders, remembered, rules, sessions, triggers
 from tracker.domain.events import Event, is_identity
+from tracker.domain.notices import NOTICE, hear
 from tracker.domain.outputs import Happening
 from tracker.domain.state import MAX_IDS, MAX_SEGMENTS, Facts, Track
 from tracker.domain.table import Cart, Table, TypeRule
@@ -22,6 +23,9 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
     if ts >= facts.last:
         facts.last = ts
         facts.last_id = event.event_id
+    if event.flags is not None and NOTICE in event.flags:
+        hear(facts, event, rule, table, out)
+        return
     nameless = facts.customer_id is None
     cart_id = facts.cart_id
     if event.customer_id is not None or event.segments is not None or event.consent is not None:

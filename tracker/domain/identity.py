@@ -36,6 +36,10 @@ from tracker.domain.units import MONEY, NEVER
 T = TypeVar("T")
 
 
+MAX_RECENT_BYTES = 400_000
+"""Recent events that travel with a merged person's past, so that it fits a record; more of them are forwarded."""
+
+
 class Legacy(msgspec.Struct, array_like=True):
     """A merged person's past: facts of all that is older than the allowed lateness, the events since then (encoded,
     sorted), and what was said."""
@@ -45,6 +49,10 @@ class Legacy(msgspec.Struct, array_like=True):
     lineup: Lineup
     """What the places in facts and sayings stand for: the customer's partition may have other models in force."""
     recent: list[bytes] = []
+    accounts: list[tuple[int, str]] = []
+    """See `State.accounts`."""
+    joins: bool = False
+    """Whether it is that of an account's new member."""
 
 
 encode_legacy = msgspec.msgpack.Encoder().encode
@@ -63,10 +71,9 @@ def past(facts: Facts, said: Said) -> Past:
     return Past({order.id for order in facts.orders}, {dropoff.id for dropoff in said.dropoffs})
 
 
-def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list[Happening], Merged]:
+def leave_merged(facts: Facts, kept: Facts, ts: int, table: Table) -> tuple[list[Happening], Merged]:
     """The anonymous journeys that do not go along in `kept` end with `merged` and leave the counters: the events
     that made them are forwarded and make the customer's."""
-    facts = state.facts
     out: list[Happening] = []
     merged = Merged([], [])
     taken = {journey.id for track in kept.tracks for journey in track.converted}
@@ -81,6 +88,16 @@ def leave_merged(state: State, kept: Facts, ts: int, table: Table) -> tuple[list
                 merged.converted.append((model, journey.converted_at))
         journeys.leave(facts, track, ts, course, out, "merged")
     return out, merged
+
+
+def fitting(recent: list[bytes]) -> int:
+    """How many of the recent events (encoded) travel with a past; the others are forwarded."""
+    size = 0
+    for place, raw in enumerate(recent):
+        size += len(raw)
+        if size > MAX_RECENT_BYTES:
+            return place
+    return len(recent)
 
 
 def is_empty(facts: Facts, said: Said) -> bool:

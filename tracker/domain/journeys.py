@@ -324,6 +324,7 @@ def _transition(
     names = course.phase_ids
     to_phase = None if phase is None else names[phase]
     event_id = event.event_id if event is not None else None
+    account = facts.person[2:] if facts.person.startswith("b:") else None
     by_time = phase is not None and direction != "backfilled"
     return Transition(
         id=derive(journey.id, event_id or ("time" if by_time else direction), to_phase),
@@ -342,9 +343,10 @@ def _transition(
         segments=journey.segments,
         touchpoints_met=touchpoints(journey.met),
         customer_id=facts.customer_id,
-        session_id=session_id,
+        session_id=session_id if account is None else None,  # sessions are the members' own
         channel=journey.channel,
         device=journey.device,
         campaign=journey.campaign,
         order_id=event.order_id if event is not None and direction == "converted" else journey.order_id,
+        account_id=account,
     )

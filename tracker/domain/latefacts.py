@@ -5,7 +5,7 @@ They disarm, cancel, recover and count, but rewrite no session and no phase: tho
 
 from __future__ import annotations
 
-from tracker.domain import cart, orders, rules, triggers
+from tracker.domain import cart, notices, orders, rules, triggers
 from tracker.domain.events import Event
 from tracker.domain.outputs import Happening
 from tracker.domain.state import Facts
@@ -32,9 +32,14 @@ def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> Non
     if rule.refund:
         orders.refund(facts, event)
     if rule.orders:
-        order = orders.count(facts, event, table, None, out)
+        heard = event.flags is not None and notices.NOTICE in event.flags
+        if heard:
+            notices.count(facts, event, table, out)
+        else:
+            orders.count(facts, event, table, None, out)
+        names = (orders.order_key(event), event.cart_id, event.checkout_id)
         armed = facts.armed
-        if armed is not None and (armed.at <= event.ts or rules.same_names(armed.names, order.names)):
+        if armed is not None and (armed.at <= event.ts or rules.same_names(armed.names, names)):
             facts.armed = None
         if facts.cart_touched <= event.ts:
-            cart.take_out(facts, event)
+            (notices if heard else cart).take_out(facts, event)

@@ -134,7 +134,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     part: bool = False
     """A part of the journey (a complaint, say): only entry events open it, and what converts it is no order."""
     buyer: Literal["person", "account"] = "person"
-    """Whose the journey is: the person's, or that of all who act for one business. The engine follows persons only."""
+    """Whose the journey is: the person's, or that of all who act for one business (see `accounts`)."""
     method: tuple[Text, ...] = ()
     """How a team works with the map, step by step."""
     review: Duration | None = None

@@ -39,6 +39,7 @@ class Transition(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     device: str | None = None
     campaign: Campaign | None = None
     order_id: str | None = None
+    account_id: str | None = None
 
 
 class LastEvent(msgspec.Struct, gc=False):
@@ -97,6 +98,7 @@ class DropOff(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     value: float | None = None
     currency: str | None = None
     """Of `value`."""
+    account_id: str | None = None
 
 
 class Trigger(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -127,6 +129,7 @@ class Trigger(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     currency: str | None = None
     """Of `value`."""
     data: dict[str, Any] = {}
+    account_id: str | None = None
 
 
 class SessionClosed(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -186,6 +189,8 @@ class Ordered(msgspec.Struct, gc=False):
     session_id: str | None
     names: tuple[str | None, str | None, str | None]
     message: DropOff
+    colleague: bool = False
+    """Whether another member of the person's account made it: what it ends then carries no value."""
 
 
 class Withheld(msgspec.Struct, gc=False):
@@ -220,10 +225,13 @@ class Merged(msgspec.Struct, gc=False):
 
     entries: list[tuple[str, str, int]]
     converted: list[tuple[str, int]]
+    people: int = 1
+    """0 where the person stays: they act for an account now, whose journeys those are."""
 
 
 class Forward(msgspec.Struct, gc=False):
-    """An event that belongs to somebody in (perhaps) another partition: back into the log under their id."""
+    """An event that belongs to somebody, or to an account, in (perhaps) another partition: back into the log under
+    their id."""
 
     to: str
     event: Event

@@ -33,6 +33,7 @@ from tracker.domain.state import (
     SaidSession,
     SaidTrigger,
     State,
+    account_at,
 )
 from tracker.domain.table import Table
 
@@ -42,6 +43,8 @@ _encode = msgspec.msgpack.Encoder().encode
 def say(state: State, happenings: list[Happening], table: Table, out: list[Output]) -> None:
     """Turn what the fold reports into outputs. Where recent events were folded once more, much of it was said
     already, and some of it may correct what was said."""
+    if is_member(state, table):
+        happenings = _of_member(state, happenings)
     for happening in happenings:
         if isinstance(happening, Transition):
             _say_transition(state, happening, table, out)
@@ -57,6 +60,27 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
             out.append(happening)
         else:
             _say_order(state.said, happening, table, out)
+
+
+def is_member(state: State, table: Table) -> bool:
+    """Whether journeys and orders of this person are an account's."""
+    return table.account is not None and bool(state.accounts)
+
+
+def _of_member(state: State, happenings: list[Happening]) -> list[Happening]:
+    """What is to be said of a member: where they stand on their own tells the phase in which they fell away, but that
+    journey is nobody's."""
+    own: list[Happening] = []
+    for happening in happenings:
+        if isinstance(happening, Transition | Felt):
+            continue
+        if isinstance(happening, Fired | TriggerFired | Ordered):
+            message = happening.message
+            message.journey_id = None
+            at = happening.ts if isinstance(happening, Ordered) else happening.message.detected_at
+            message.account_id = account_at(state, at)
+        own.append(happening)
+    return own
 
 
 def _say_transition(state: State, move: Transition, table: Table, out: list[Output]) -> None:
@@ -219,7 +243,8 @@ def end_dropoffs(
         dropoff.ended = "recovered" if dropoff is latest and not recovered else "passed_over"
         dropoff.ended_by = ordered.order_id
     if latest is not None and not recovered:
-        out.append(_end(latest, "recovered", ordered, ordered.value, ordered.currency))
+        value = None if ordered.colleague else ordered.value
+        out.append(_end(latest, "recovered", ordered, value, None if value is None else ordered.currency))
 
 
 def _end(dropoff: SaidDropOff, kind: str, ordered: Ordered, value: float | None, currency: str | None) -> DropOff:

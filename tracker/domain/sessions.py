@@ -43,6 +43,9 @@ def close(facts: Facts, table: Table, out: list[Happening]) -> None:
     session = facts.session
     if session is None:
         return
+    if facts.person.startswith("b:"):  # an account's visits are its members'
+        facts.session = None
+        return
     engaged = session.last - session.start > ENGAGED_AFTER or session.pages >= 2 or session.ordered
     facts.sessions += 1
     out.append(

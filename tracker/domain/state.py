@@ -347,12 +347,23 @@ class State(msgspec.Struct, array_like=True, gc=False):
     lineup: bytes = b""
     """The mark of what its places stand for (see `lineup`)."""
     absorbed: list[str] = []
-    """Anonymous persons whose past this person took over."""
+    """Those whose past this one took over: anonymous persons, or an account's members."""
+    accounts: list[tuple[int, str]] = []
+    """(since, account) that this person acts for, where a model's `buyer` is the account."""
+    members: list[str] = []
+    """Of an account: who hears of its orders."""
 
 
 def new_state(person: str) -> State:
     """The state of somebody never seen before."""
     return State(facts=Facts(person=person), said=Said())
+
+
+def account_at(state: State, ts: int) -> str | None:
+    """The account that this person acts for at a time (ms), None if they have named none."""
+    if not state.accounts:
+        return None
+    return next((name for since, name in reversed(state.accounts) if since <= ts), state.accounts[0][1])
 
 
 _state_encoder = msgspec.msgpack.Encoder()

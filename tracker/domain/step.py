@@ -1,4 +1,4 @@
-"""One step of one person: an event, a deadline, a merge or an absorbed past changes the state and gives outputs.
+"""One step of one person: an event or a deadline changes the state and gives outputs (merges: see `merging`).
 
 Facts are the fold of the person's distinct events in (ts, event_id) order, whatever the order of arrival: an event
 that comes in order is folded onto them; one that comes late (but within the allowed lateness) is sorted into the
@@ -11,60 +11,43 @@ Functions change the given state and append to `out`; they read no clock and dra
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
-from tracker.domain import feelings, identity, latefacts, orders
+from tracker.domain import accounts, feelings, latefacts, orders
 from tracker.domain.events import Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
-from tracker.domain.migration import migrate_facts
-from tracker.domain.outputs import (
-    AbsorbState,
-    Bound,
-    Forward,
-    Happening,
-    LateEvent,
-    Output,
-    Sales,
-    SessionClosed,
-    Transition,
-    TriggerFired,
+from tracker.domain.outputs import Bound, Forward, Happening, LateEvent, Output
+from tracker.domain.refold import (
+    count_sales,
+    decode_event,
+    drop_tail,
+    encode_event,
+    entries_of,
+    fold_again,
+    keep_base,
+    latest_of,
+    too_much,
 )
 from tracker.domain.said import say
 from tracker.domain.state import (
     MAX_KEPT_BYTES,
     MAX_TAIL,
     MAX_WAITING,
-    Facts,
     Said,
     State,
-    Track,
     decode_facts,
     encode_facts,
     framed,
-    new_state,
-    unframed,
 )
 from tracker.domain.table import Table
 from tracker.domain.units import FAR, NEVER
 
 MID_EVERY = 32
 """Recent events after which the facts are kept as the next base."""
-MAX_RECENT_BYTES = 400_000
-"""Recent events that travel with a merged person's past, so that it fits a record; more of them are forwarded."""
 LARGE = MAX_KEPT_BYTES // MAX_WAITING
 """Bytes of an event up to which `MAX_WAITING` of them are bounded by their number alone."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
-
-Entry = tuple[int, str, bytes]
-"""An event as it is kept: (ts, event_id, encoded event); sorts in fold order."""
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Event).decode
-
 
 Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded"]
 """What became of an event, in the words of the metrics."""
@@ -81,15 +64,17 @@ def accept(
     mark = short_hash(event_id)
     if mark in state.ids:
         return "duplicate"
+    if table.shares and not accounts.share(state, event, table, watermark, out, reached):
+        return "duplicate"
     ts = event.ts
     facts = state.facts
     late_by = watermark - table.lateness - ts
     if late_by > 0 or ts < state.base_ts:
-        return _take_late(state, event, table, watermark, max(late_by, 0), out)
+        return take_late(state, event, table, watermark, max(late_by, 0), out)
     event.user_agent = None
     if event.properties is not None:
         event.properties = table.kept(event)
-    raw = _encode(event)
+    raw = encode_event(event)
     state.ids += mark
     if ts >= facts.fired and (ts > facts.last or (ts == facts.last and event_id > facts.last_id)):
         session = facts.session
@@ -97,10 +82,10 @@ def accept(
         quiet = in_session and not table.timed and facts.wakes is None
         if not quiet and ts >= blocks_from(facts, table, watermark):
             insort(state.waiting, (ts, event_id, raw))
-            while len(state.waiting) > MAX_WAITING or (len(raw) > LARGE and _too_much(state.waiting)):
+            while len(state.waiting) > MAX_WAITING or (len(raw) > LARGE and too_much(state.waiting)):
                 _force(state, table, watermark, out)
             return "waiting"
-        _keep_base(state)
+        keep_base(state)
         happenings: list[Happening] = []
         _fold_live(state, event, table, happenings, out)
         state.tail += framed(raw)
@@ -118,8 +103,8 @@ def accept(
         ):
             advance(state, watermark, watermark, table, out)
         return "applied"
-    _keep_base(state)
-    _fold_again(state, table, watermark, out, [(ts, event_id, raw)])
+    keep_base(state)
+    fold_again(state, table, watermark, out, [(ts, event_id, raw)])
     return "applied"
 
 
@@ -146,7 +131,7 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
         due = next_deadline(facts, table)
         head = waiting[0][0] if waiting else FAR
         if due <= until and due <= head:
-            _keep_base(state)
+            keep_base(state)
             fire_deadlines(facts, due, table, happenings)
         elif waiting and head < blocks_from(facts, table, watermark):
             _fold_waiting(state, table, happenings, out)
@@ -163,102 +148,6 @@ def advance(state: State, until: int, watermark: int, table: Table, out: list[Ou
     return True
 
 
-def merge(
-    state: State, customer: str, ts: int, table: Table, watermark: int, out: list[Output], reached: int = NEVER
-) -> None:
-    """This anonymous person turned out to be `customer`: their past goes there, and every later event with it.
-    From a second customer on the device is shared and stands alone. `reached` as for `accept`."""
-    if customer in state.links:
-        return
-    state.links = [*state.links, customer]
-    if len(state.links) > 1:
-        state.merged_into = None
-        return
-    horizon = max(reached, watermark) - table.lateness
-    entries = _entries(state)
-    older = [entry for entry in entries if entry[0] < horizon]
-    facts = decode_facts(state.base or encode_facts(state.facts))
-    settled: list[Happening] = []
-    recent = entries[_replay(facts, older, table, watermark, settled) :]
-    feelings.recount(state.said, entries, settled, table, out)
-    state.said.felt = []
-    ended, merged = identity.leave_merged(state, facts, ts, table)
-    say(state, ended, table, out)
-    out.append(merged)
-    size = 0
-    taken: list[bytes] = []
-    for _, _, raw in recent:
-        size += len(raw)
-        if size > MAX_RECENT_BYTES:
-            break
-        taken.append(raw)
-    if recent or not identity.is_empty(facts, state.said):
-        legacy = identity.Legacy(facts=facts, said=state.said, lineup=table.lineup, recent=taken)
-        payload = identity.encode_legacy(legacy)
-        out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
-    out.extend(Forward(customer, _decode(raw)) for _, _, raw in recent[len(taken) :])
-    fresh = new_state(state.facts.person)
-    # a device that is shared later must not use their ids again
-    fresh.facts.tracks = [Track(journeys=track.journeys) for track in state.facts.tracks]
-    fresh.facts.ended = state.facts.ended
-    _count_sales(out, fresh.facts, state.facts.order_count, state.facts.revenue)
-    state.facts, state.said, state.waiting = fresh.facts, Said(), []
-    state.base_ts = fresh.base_ts
-    _drop_tail(state)
-    state.merged_into = customer
-
-
-def absorb(state: State, source: str, payload: bytes, table: Table, watermark: int, out: list[Output]) -> bool:
-    """Take over the past of the anonymous person `source`; False when that was done before."""
-    if source in state.absorbed:
-        return False
-    state.absorbed = [*state.absorbed, source]
-    legacy = identity.decode_legacy(payload)
-    if legacy.lineup != table.lineup:
-        migrate_legacy(legacy, table, out)
-    happenings: list[Happening] = []
-    pasts = identity.past(state.facts, state.said), identity.past(legacy.facts, legacy.said)
-    pasts[1].orders.update(orders.order_key(_decode(raw)) for raw in legacy.recent)
-    own = decode_facts(state.base or encode_facts(state.facts))
-    # Both pasts up to the same time: an order in the one disarms what the other armed.
-    mine = _entries(state)
-    older = [entry for entry in mine if entry[0] < watermark - table.lateness]
-    state.tail, state.waiting = b"", mine[_replay(own, older, table, watermark, []) :]
-    combined = identity.combine(own, legacy.facts, table, happenings)
-    identity.join_said(state.said, legacy.said)
-    state.base = encode_facts(combined)
-    state.base_ts = _latest(combined)
-    state.absorbed_at = watermark
-    state.expired = False
-    say(state, happenings, table, out)
-    # All at once: with only the first of them here, deadlines would fire that the next ones put off.
-    entries, late = [], []
-    for raw in legacy.recent:
-        event = _decode(raw)
-        mark = short_hash(event.event_id)
-        if mark in state.ids:
-            continue
-        if event.ts < state.base_ts:
-            late.append(event)
-            continue
-        state.ids += mark
-        entries.append((event.ts, event.event_id, raw))
-    _fold_again(state, table, watermark, out, entries)
-    for event in late:
-        _take_late(state, event, table, watermark, max(watermark - table.lateness - event.ts, 0), out)
-    identity.end_absorbed(state, *pasts, table, out)
-    return True
-
-
-def migrate_legacy(legacy: identity.Legacy, table: Table, out: list[Output]) -> None:
-    """A past from a partition that another config was in force in. Its journey under way was ended there already."""
-    facts = legacy.facts
-    gone = {track.journey.id for track in facts.tracks if track.journey is not None}
-    moves: list[Output] = []
-    migrate_facts(facts, legacy.said, legacy.lineup, table, moves)
-    out.extend(move for move in moves if isinstance(move, Transition) and move.journey_id not in gone)
-
-
 def _forward(state: State, event: Event, table: Table, reached: int, out: list[Output]) -> Outcome:
     assert state.merged_into is not None
     late_by = reached - table.lateness - event.ts
@@ -270,7 +159,8 @@ def _forward(state: State, event: Event, table: Table, reached: int, out: list[O
     return "forwarded"
 
 
-def _take_late(state: State, event: Event, table: Table, watermark: int, late_by: int, out: list[Output]) -> Outcome:
+def take_late(state: State, event: Event, table: Table, watermark: int, late_by: int, out: list[Output]) -> Outcome:
+    """Take in an event that is older than what can be folded again: lasting facts only; the rest is reported late."""
     facts = state.facts
     rule = table.rule_of(event.type)
     if not (rule.orders or rule.refund):
@@ -285,61 +175,15 @@ def _take_late(state: State, event: Event, table: Table, watermark: int, late_by
         latefacts.apply(base, event, table, happenings)
         state.base = encode_facts(base)
         say(state, happenings, table, out)
-        _fold_again(state, table, watermark, out)
+        fold_again(state, table, watermark, out)
     else:
         count, revenue = facts.order_count, facts.revenue
         latefacts.apply(facts, event, table, happenings)
-        _count_sales(out, facts, count, revenue)
+        count_sales(state, out, facts, count, revenue, table)
         say(state, happenings, table, out)
         if state.waiting and state.waiting[0][0] < blocks_from(facts, table, watermark):
             advance(state, watermark, watermark, table, out)  # what they waited for will not come any more
     return "applied" if rule.orders or rule.refund else "late"
-
-
-def _fold_again(state: State, table: Table, watermark: int, out: list[Output], more: Sequence[Entry] = ()) -> None:
-    entries = sorted([*_entries(state), *more]) if more else _entries(state)
-    assert state.base is not None
-    facts = decode_facts(state.base)
-    happenings: list[Happening] = []
-    folded = _replay(facts, entries, table, watermark, happenings)
-    feelings.recount(state.said, entries, happenings, table, out)
-    if folded > MAX_TAIL or (folded > 1 and _too_much(entries[:folded])):
-        # Too many to fold again each time: the older half becomes the base, and what comes before it is late.
-        half = folded // 2
-        base = decode_facts(state.base)
-        _replay(base, entries[:half], table, watermark, [])
-        state.base, state.base_ts = encode_facts(base), _latest(base)
-        feelings.forget_settled(state.said, state.base_ts)
-        entries, folded = entries[half:], folded - half
-        out.append(Bound("recent_events"))
-    while (due := next_deadline(facts, table)) <= watermark:
-        fire_deadlines(facts, due, table, happenings)
-    alive = {happening.session_id for happening in happenings if isinstance(happening, SessionClosed)}
-    if facts.session is not None:
-        alive.add(facts.session.id)
-    fired = {(h.message.rule, h.key, h.message.due_at) for h in happenings if isinstance(h, TriggerFired)}
-    for trigger in state.said.triggers:
-        trigger.gone = trigger.detected_at > state.base_ts and (trigger.rule, trigger.key, trigger.due) not in fired
-    for known in state.said.sessions:
-        known.gone = known.start > state.base_ts and known.id not in alive
-    _count_sales(out, facts, state.facts.order_count, state.facts.revenue)
-    state.facts = facts
-    state.tail = b"".join(framed(raw) for _, _, raw in entries[:folded])
-    state.tail_count = folded
-    state.waiting = entries[folded:]
-    state.mid, state.mid_count = None, 0
-    say(state, happenings, table, out)
-
-
-def _replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, out: list[Happening]) -> int:
-    """Fold sorted entries with the deadlines between them; answers how many were folded before one had to wait."""
-    for place, (ts, _, raw) in enumerate(entries):
-        while (due := next_deadline(facts, table)) <= ts and due <= watermark:
-            fire_deadlines(facts, due, table, out)
-        if ts >= blocks_from(facts, table, watermark):
-            return place
-        fold_event(facts, _decode(raw), table, out)
-    return len(entries)
 
 
 def _fold_live(state: State, event: Event, table: Table, happenings: list[Happening], out: list[Output]) -> None:
@@ -347,23 +191,13 @@ def _fold_live(state: State, event: Event, table: Table, happenings: list[Happen
     count, revenue = facts.order_count, facts.revenue
     fold_event(facts, event, table, happenings)
     if facts.revenue is not revenue or facts.order_count != count:
-        _count_sales(out, facts, count, revenue)
-
-
-def _count_sales(out: list[Output], facts: Facts, count: int, revenue: dict[str, int]) -> None:
-    """The map's orders and revenue are the sum over all states: whatever changed them here is added there."""
-    orders = facts.order_count - count
-    for currency in dict.fromkeys([*facts.revenue, *revenue, ""]):
-        amount = facts.revenue.get(currency, 0) - revenue.get(currency, 0)
-        if orders or amount:
-            out.append(Sales(orders, amount, currency))
-            orders = 0
+        count_sales(state, out, facts, count, revenue, table)
 
 
 def _fold_waiting(state: State, table: Table, happenings: list[Happening], out: list[Output]) -> None:
     _, _, raw = state.waiting.pop(0)
-    _keep_base(state)
-    _fold_live(state, _decode(raw), table, happenings, out)
+    keep_base(state)
+    _fold_live(state, decode_event(raw), table, happenings, out)
     state.tail += framed(raw)
     state.tail_count += 1
 
@@ -372,7 +206,7 @@ def _force(state: State, table: Table, watermark: int, out: list[Output]) -> Non
     """Too many events wait: the oldest is folded now, and the deadlines before it fire."""
     happenings: list[Happening] = []
     head = state.waiting[0][0]
-    _keep_base(state)
+    keep_base(state)
     while (due := next_deadline(state.facts, table)) <= head:
         fire_deadlines(state.facts, due, table, happenings)
     _fold_waiting(state, table, happenings, out)
@@ -380,31 +214,6 @@ def _force(state: State, table: Table, watermark: int, out: list[Output]) -> Non
     out.append(Bound("waiting_forced"))
     if state.tail_count - state.mid_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2:
         _move_base(state, table, watermark, out)
-
-
-def _too_much(entries: list[Entry]) -> bool:
-    return sum(len(raw) for _, _, raw in entries) > MAX_KEPT_BYTES
-
-
-def _keep_base(state: State) -> None:
-    """Before the first change after a rest: the facts from which recent events can be folded again."""
-    if state.base is not None:
-        return
-    facts = state.facts
-    state.base = encode_facts(facts)
-    state.base_ts = _latest(facts)
-    state.mid, state.mid_count = None, 0
-    state.expired = False
-
-
-def _drop_tail(state: State) -> None:
-    state.base, state.tail, state.tail_count = None, b"", 0
-    state.mid, state.mid_count, state.mid_at, state.mid_ts = None, 0, 0, 0
-
-
-def _entries(state: State) -> list[Entry]:
-    events = [(_decode(raw), raw) for raw in unframed(state.tail)]
-    return [(event.ts, event.event_id, raw) for event, raw in events] + state.waiting
 
 
 def _move_base(state: State, table: Table, watermark: int, out: list[Output]) -> None:
@@ -421,19 +230,14 @@ def _move_base(state: State, table: Table, watermark: int, out: list[Output]) ->
     if state.mid is None and (state.tail_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2):
         state.mid = encode_facts(state.facts)
         state.mid_count, state.mid_at = state.tail_count, len(state.tail)
-        state.mid_ts = _latest(state.facts)
+        state.mid_ts = latest_of(state.facts)
     if len(state.ids) > 8 * MAX_EVENT_IDS:
-        state.ids = b"".join(short_hash(event_id) for _, event_id, _ in _entries(state))
-
-
-def _latest(facts: Facts) -> int:
-    """The time of the last event folded or deadline fired."""
-    return max(facts.last, facts.fired)
+        state.ids = b"".join(short_hash(event_id) for _, event_id, _ in entries_of(state))
 
 
 def _settles_after(state: State) -> int:
     """The latest thing that an event still to come might have to be sorted before."""
-    return max(_latest(state.facts), state.absorbed_at)
+    return max(latest_of(state.facts), state.absorbed_at)
 
 
 def _settle(state: State) -> None:
@@ -441,8 +245,8 @@ def _settle(state: State) -> None:
     open_session = state.facts.session
     said = state.said
     state.ids = b""
-    state.base_ts = _latest(state.facts)
-    _drop_tail(state)
+    state.base_ts = latest_of(state.facts)
+    drop_tail(state)
     said.moves, said.entered, said.orders, said.triggers, said.felt = [], {}, b"", [], []
     tracks = state.facts.tracks
     alive = {journey.id for t in tracks for journey in (t.journey, *t.converted) if journey is not None}
@@ -454,7 +258,8 @@ def _expire(state: State) -> bool:
     """Long silence: only lifetime facts stay. Answers whether there are any."""
     state.facts = orders.lifetime(state.facts)
     state.said = Said()
-    _drop_tail(state)
+    drop_tail(state)
     state.expired = True
     facts = state.facts
-    return bool(facts.order_ids or state.links or facts.consent_marketing or facts.pending or facts.times)
+    kept = facts.order_ids or facts.consent_marketing or facts.pending or facts.times
+    return bool(kept or state.links or state.members)

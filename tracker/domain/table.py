@@ -36,6 +36,8 @@ class Cart(IntEnum):
     SNAPSHOT = 3
     EMPTY = 4
     FILL_IF_EMPTY = 5
+    ELSEWHERE = 6
+    """It changes the cart of an account's member: the account has none of its own."""
 
 
 CART_OPS = {
@@ -181,9 +183,15 @@ class Table:
     cart_triggers: tuple[TriggerRule, ...]
     first_triggers: tuple[TriggerRule, ...]
     """Those that the first event which names the customer arms."""
+    of_accounts: bool = False
+    """Whether it is for accounts: no carts, no rules."""
+    account: Table | None = None
+    """The table for accounts, where the first model's `buyer` is one."""
     lineup: Lineup = field(init=False)
     mark: bytes = field(init=False)
     """Of the lineup."""
+    shares: bool = field(init=False)
+    """Whether people share journeys and orders with an account."""
     timed: bool = field(init=False)
     """Whether time alone leads anywhere."""
     gap: int = field(init=False)
@@ -197,6 +205,7 @@ class Table:
     def __post_init__(self) -> None:
         self.lineup = lineup_of([self.model, *(course.model for course in self.courses[1:])])
         self.mark = mark_of(self.lineup)
+        self.shares = self.of_accounts or self.account is not None
         self.timed = any(course.timed for course in self.courses)
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap
@@ -227,7 +236,21 @@ class Table:
 
 
 def compile_table(model: Model, settings: FoldSettings, *others: Model) -> Table:
-    """The table of (validated) models; rules and segments are those of the first."""
+    """The table of (validated) models; rules, segments and `buyer` are those of the first."""
+    account = None
+    if model.buyer == "account":
+        account = _compile(replace(model, rules=(), caps=(), quiet_hours=None), settings, others, of_accounts=True)
+    return _compile(model, settings, others, account=account)
+
+
+def _compile(
+    model: Model,
+    settings: FoldSettings,
+    others: Sequence[Model],
+    *,
+    of_accounts: bool = False,
+    account: Table | None = None,
+) -> Table:
     models = (model, *(replace(other, rules=()) for other in others))
     memory = Memory()
     compiled: list[Compiled] = []
@@ -248,11 +271,15 @@ def compile_table(model: Model, settings: FoldSettings, *others: Model) -> Table
         for rule, where, only_if in zip(model.rules, first.where, first.only_if, strict=True)
         if rule.emit == "trigger"
     }
+    types = {name: _type_rule(models, name, compiled, memory, triggers) for name in names}
+    if of_accounts:
+        for name in CART_OPS:
+            types[name].cart = Cart.ELSEWHERE
     return Table(
         model=model,
         settings=settings,
         courses=tuple(map(_course, models, compiled)),
-        types={name: _type_rule(models, name, compiled, memory, triggers) for name in names},
+        types=types,
         other=_type_rule(models, "", compiled, memory, triggers),
         cart_rules=tuple(i for i, r in enumerate(model.rules) if CART_CHANGED in r.when and r.emit == "drop_off"),
         memory=memory,
@@ -263,6 +290,8 @@ def compile_table(model: Model, settings: FoldSettings, *others: Model) -> Table
         triggers=triggers,
         cart_triggers=tuple(t for t in triggers.values() if CART_CHANGED in t.spec.when),
         first_triggers=tuple(t for t in triggers.values() if FIRST_IDENTIFIED in t.spec.when),
+        of_accounts=of_accounts,
+        account=account,
     )
 
 

@@ -90,7 +90,7 @@ class _Page:
         if model.part:
             yield "A part of the journey: only what enters a phase opens it, and what converts it is no order"
         if model.buyer == "account":
-            yield "The journey is the account's: of all people who act for one business (as yet each is followed alone)"
+            yield "The journey is the account's: of all people who act for one business"
         yield f"Converted by {code(model.conversion)}"
         yield (
             f"The next journey opens with {code(model.reopen)}" if model.reopen else "Only the cart opens the next one"

@@ -15,10 +15,12 @@ from typing import NamedTuple
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
 from tracker.domain.lineup import Lineup, mark_of
+from tracker.domain.merging import absorb, merge
 from tracker.domain.migration import migrate
 from tracker.domain.outputs import Bound, DropOff, Output, Trigger, TriggerWithheld, Withheld
+from tracker.domain.said import is_member
 from tracker.domain.state import State, decode_state, encode_state, new_state
-from tracker.domain.step import absorb, accept, advance, merge, next_due
+from tracker.domain.step import accept, advance, next_due
 from tracker.domain.table import Table
 from tracker.domain.units import FAR, NEVER
 from tracker.errors import BadEvent
@@ -184,7 +186,7 @@ class PartitionFold:
                 continue
             state = self._state(key, out)
             ts = event.ts
-            table = self.table
+            table = self._table_of(key)
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
             if outcome != "duplicate" and (outcome != "late" or event.consent is not None or key not in self._fresh):
@@ -215,18 +217,18 @@ class PartitionFold:
             return self._advance_time(record.offset, out)
         elif isinstance(control, Config):
             if control != self.config:
-                self._lineups[self.table.mark] = self.table.lineup
+                self._keep_lineups()
                 self.table = self._compile(control)
                 self.config = control
                 self.config_changed = True
                 self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
             state = self._state(record.key, out)
-            watermark = self.position.watermark
+            watermark, table = self.position.watermark, self._table_of(record.key)
             if isinstance(control, Merge):
-                merge(state, control.customer, control.ts, self.table, watermark, out, self._reached)
+                merge(state, control.customer, control.ts, table, watermark, out, self._reached)
             else:
-                absorb(state, control.person, control.payload, self.table, watermark, out)
+                absorb(state, control.person, control.payload, table, watermark, out)
             self._set_timer(record.key, state)
             self._keep(record.key, state)
             if out:
@@ -239,7 +241,7 @@ class PartitionFold:
         if watermark == self.position.watermark and not resumed:
             return True
         self.position = Position(offset, watermark, self.position.due, self.position.person)
-        heap, table = self._heap, self.table
+        heap = self._heap
         horizon = self._horizon
         while heap and heap[0][0] <= watermark:
             if horizon is not None and heap[0] > horizon:
@@ -248,6 +250,7 @@ class PartitionFold:
             stored = self._cache[key]
             if stored is None or (state := decode_state(stored)).timer != due:
                 continue
+            table = self._table_of(key)
             if state.lineup != table.mark:
                 self._migrate(key, state, out)
                 self._say_of(state, due, offset, out)
@@ -284,21 +287,33 @@ class PartitionFold:
     @property
     def lineups(self) -> list[Lineup]:
         """Those that states of this partition may have been written under, the one in force left out."""
-        return [lineup for mark, lineup in self._lineups.items() if mark != self.table.mark]
+        account = self.table.account
+        now = {self.table.mark, account.mark if account is not None else b""}
+        return [lineup for mark, lineup in self._lineups.items() if mark not in now]
+
+    def _keep_lineups(self) -> None:
+        for table in (self.table, self.table.account):
+            if table is not None:
+                self._lineups[table.mark] = table.lineup
+
+    def _table_of(self, key: bytes) -> Table:
+        account = self.table.account
+        return account if account is not None and key[:1] == b"b" else self.table
 
     def _state(self, key: bytes, out: list[Output]) -> State:
         stored = self._cache[key]
         if stored is None:
             state = new_state(key.decode())
-            state.lineup = self.table.mark
+            state.lineup = self._table_of(key).mark
             return state
         state = decode_state(stored)
-        if state.lineup != self.table.mark:
+        if state.lineup != self._table_of(key).mark:
             self._migrate(key, state, out)
         return state
 
     def _migrate(self, key: bytes, state: State, out: list[Output]) -> None:
-        migrate(state, self._lineups.get(state.lineup), self.table, out)
+        table = self._table_of(key)
+        migrate(state, self._lineups.get(state.lineup), table, [] if is_member(state, table) else out)
         self._set_timer(key, state)
         self._keep(key, state)
 
@@ -308,7 +323,7 @@ class PartitionFold:
 
     def _set_timer(self, key: bytes, state: State, due: int | None = None) -> None:
         if due is None:
-            due = next_due(state, self.table, self.position.watermark)
+            due = next_due(state, self._table_of(key), self.position.watermark)
         if due >= FAR:
             if state.timer is not None:
                 state.timer = None
@@ -361,6 +376,8 @@ class PartitionFold:
         gone = self._gone - self._dirty
         known_now = self._fresh & self._dirty
         self._counts["people"] += len(known_now)
+        if self.table.account is not None:
+            self._counts["people"] -= sum(key[:1] == b"b" for key in known_now)
         self._fresh -= known_now
         names = {key: key.decode() for key in (*self._dirty, *self._timers, *gone)}
         walked = Walked(

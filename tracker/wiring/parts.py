@@ -88,6 +88,17 @@ def check_change(before: Config, after: Config) -> None:
             f"the log was folded by version {before.fold_version} of the fold, this tracker has {after.fold_version}: "
             "use the newer release"
         )
+    was, now = buyer_of(before), buyer_of(after)
+    if was != now:
+        raise Irreconcilable(
+            f"the first of TRACKER_MODEL has buyer: {now}, and the log was folded with buyer: {was}: whose journeys "
+            "are published cannot change; use another TRACKER_NAMESPACE"
+        )
+
+
+def buyer_of(config: Config) -> str:
+    """Whose journeys are followed under a config: the first model's word holds for all of them."""
+    return from_text(config.models[0]).buyer
 
 
 class Parts:
