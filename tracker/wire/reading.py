@@ -38,6 +38,7 @@ Reader = Callable[[Any, int], Reading]
 """Reads aiokafka's records of one raw partition, each with its time in ms; raises `BadEvent`, and whatever a malformed
 record may cause."""
 
+_CANONICAL_FIELDS = frozenset({"event_id", "type"})
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -104,17 +105,25 @@ class Detecting:
 
     def __init__(self, dialects: Sequence[Dialect] = DIALECTS) -> None:
         self._dialects = list(dialects)
+        self._canonical = True
+        """Whether the last record was."""
         self._by_header = {dialect.header: dialect for dialect in dialects if isinstance(dialect, Webhook)}
 
     def __call__(self, record: Any, stamp: int) -> Reading:
-        """The canonical form is tried first, and what nothing recognises is refused as it would refuse it."""
+        """What has the canonical form is canonical, and what nothing recognises is refused as such."""
         value = record.value
+        fields = None if self._canonical or record.headers else _fields_of(value)
+        if fields is not None and not fields.keys() >= _CANONICAL_FIELDS and not is_structured(fields):
+            dialect = self._recognised(fields)
+            if dialect is not None:
+                return read_as(dialect, record, stamp)
         event = quick(value)
+        self._canonical = event is not None
         if event is not None:
             return Reading(CANONICAL, (Read(*finished(event, value)),))
         dialect = self._delivered(record.headers) if record.headers else None
         if dialect is None:
-            fields = _fields_of(value)
+            fields = _fields_of(value) if fields is None else fields
             if fields is None:
                 return read_canonical(record, stamp)
             if is_structured(fields) and not isinstance(record, Opened):

@@ -7,8 +7,9 @@ in `tests/dialects/`, a section in `docs/dialects.md`.
 from __future__ import annotations
 
 from tracker.wire.dialects.dialect import Dialect, Fields, Webhook
+from tracker.wire.dialects.segment import RUDDERSTACK, SEGMENT
 
-DIALECTS: tuple[Dialect, ...] = ()
+DIALECTS: tuple[Dialect, ...] = (SEGMENT, RUDDERSTACK)
 """Those that a record can be recognised as, in the order in which they are tried."""
 
 __all__ = ["DIALECTS", "Dialect", "Fields", "Webhook"]

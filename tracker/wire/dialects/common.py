@@ -1,15 +1,33 @@
-"""What adapters share: names in snake case, ids that content gives."""
+"""What adapters share: JSON, names in snake case, ids, numbers that producers send as text."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 from hashlib import blake2b
+from math import isfinite
+from typing import Any
 
-from tracker.wire.bounds import MAX_TYPE
+import msgspec
+
+from tracker.errors import BadEvent
+from tracker.wire.bounds import MAX_DEPTH, MAX_TYPE
 
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_NOT_WORD = re.compile(r"[^0-9a-zA-Z]+")
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+def json_object(value: bytes) -> dict[str, Any]:
+    """A record's JSON object. Raises `BadEvent`."""
+    try:
+        raw = msgspec.json.decode(value)
+    except RecursionError:
+        raise BadEvent("too_deep", f"nested too deeply; allowed: {MAX_DEPTH}") from None
+    except ValueError as error:
+        raise BadEvent("not_json", f"{error}; the value starts with {value[:60]!r}; allowed: JSON in UTF-8") from None
+    if not isinstance(raw, dict):
+        raise BadEvent("wrong_type", f"the value is {value[:60]!r}; allowed: a JSON object")
+    return raw
 
 
 @lru_cache(maxsize=4096)
@@ -25,3 +43,41 @@ def content_id(*parts: bytes) -> str:
         digest.update(len(part).to_bytes(4, "big"))
         digest.update(part)
     return digest.hexdigest()
+
+
+def text_id(given: object, field: str) -> str | None:
+    """An id, which many send as a number; None where it is null or empty. Raises `BadEvent` (`wrong_type`), which
+    names `field`."""
+    if isinstance(given, str):
+        return given or None
+    if given is None:
+        return None
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    raise BadEvent("wrong_type", f"{field} is {given!r:.60}; allowed: text or a whole number")
+
+
+def number(given: object, field: str) -> float | None:
+    """A price or sum, which many send as text ("899.00"); None where it is null or empty. Raises `BadEvent`
+    (`bad_number`), which names `field`."""
+    if given is None or given == "":
+        return None
+    try:
+        found = None if isinstance(given, bool) or not isinstance(given, int | float | str) else float(given)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None or not isfinite(found):
+        raise BadEvent("bad_number", f"{field} is {given!r:.60}; allowed: a number, or text that is one")
+    return found
+
+
+def whole(given: object, field: str) -> int | None:
+    """The same of a quantity."""
+    found = number(given, field)
+    if found is None:
+        return None
+    if not found.is_integer():
+        raise BadEvent("bad_number", f"{field} is {given!r:.60}; allowed: a whole number")
+    return int(found)
