@@ -117,6 +117,12 @@ CATALOGUE: tuple[Described, ...] = (
         "Those of them that tell of nobody's journey, as their dialect says, and became no event.",
     ),
     Described(
+        "tracker_flow_waits_total",
+        "counter",
+        (),
+        "Batches after which a raw partition in backlog waited for a slower one.",
+    ),
+    Described(
         "tracker_events_mended_total",
         "counter",
         ("flag",),
@@ -158,6 +164,7 @@ class Tally:
         "skipped",
         "triggers",
         "triggers_withheld",
+        "waits",
         "withheld",
     )
 
@@ -188,6 +195,8 @@ class Tally:
         """flag"""
         self.bounds = _ints()
         """bound"""
+        self.waits = 0
+        """batches after which a raw partition waited for a slower one"""
         self.cache_hits = 0
         self.cache_misses = 0
 
@@ -242,6 +251,8 @@ class Metrics:
             self._add("tracker_raw_records_total", count, dialect)
         for dialect, count in tally.skipped.items():
             self._add("tracker_raw_records_skipped_total", count, dialect)
+        if tally.waits:
+            self._add("tracker_flow_waits_total", tally.waits)
         for flag, count in tally.mended.items():
             self._add("tracker_events_mended_total", count, flag)
         for bound, count in tally.bounds.items():

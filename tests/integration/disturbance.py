@@ -106,11 +106,17 @@ def assert_once(outputs: Mapping[str, Iterable[dict[str, Any]]]) -> None:
 def assert_undisturbed(found: Outcome, expected: Outcome) -> None:
     """All that came out, and all that is kept, is that of the undisturbed run."""
     assert_once(found.outputs)
-    assert found.rest == expected.rest
+    assert found.rest == expected.rest, _differing(found.rest, expected.rest)
     for topic, payloads in expected.outputs.items():
         assert found.outputs[topic] == payloads, topic
-    assert found.counters == expected.counters
-    assert found.states == expected.states
+    assert found.counters == expected.counters, _differing(found.counters, expected.counters)
+    assert found.states == expected.states, _differing(found.states, expected.states)
+
+
+def _differing(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
+    """Where two mappings differ, for a person who has to find out why."""
+    keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
+    return f"{len(keys)} differ: " + "; ".join(f"{key}: {found.get(key)} for {expected.get(key)}" for key in keys[:5])
 
 
 async def send_all(pipeline: Pipeline, kafka: KafkaServer, path: Path) -> int:

@@ -111,7 +111,8 @@ class Pipeline:
             await consumer.stop()
 
     def counters(self) -> Counter[str]:
-        """The map counters, summed over partitions; those that end in a day, also over days under `name:*`."""
+        """The map counters, summed over partitions; those that end in a day, also over days under `name:*`. One that
+        went up and down again is written or not, depending on whether one batch saw both: none is there."""
         sums: Counter[str] = Counter()
         with self._redis.client(decode_responses=True) as store:
             for partition in range(PARTITIONS):
@@ -121,7 +122,7 @@ class Pipeline:
                     kind, _, last = name.rpartition(":")
                     if len(last) == 10 and last[4:5] == "-":
                         sums[f"{kind}:*"] += int(value)
-        return sums
+        return Counter({name: count for name, count in sums.items() if count})
 
     @property
     def _log(self) -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,6 +41,19 @@ BEHIND = 30_000
 NOW = time.time_ns() // 1_000_000
 
 
+class MemoryBoard:
+    """What workers say of their sources."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+
+    async def exchange(self, mine: Mapping[str, str], gone: Sequence[str]) -> dict[str, str]:
+        for source in gone:
+            self.words.pop(source, None)
+        self.words |= mine
+        return dict(self.words)
+
+
 class Bench:
     """A namespace with its topics on a real broker, and hands to write raw topics and read the log with."""
 
@@ -50,6 +63,7 @@ class Bench:
         self.topics = Topics(namespace, RAW)
         self.producer = producer
         self.metrics = Metrics()
+        self.board = MemoryBoard()
         self.more: dict[str, Any] = {}
         """Settings of the next ingest."""
 
@@ -77,6 +91,7 @@ class Bench:
             self.topics,
             counts,
             Dialects(settings, self.topics),
+            self.board,
             settings,
             self.metrics,
             lambda: partitions_of(self.brokers, self.topics.events),
@@ -400,3 +415,29 @@ async def test_the_embedded_broker_does_as_well(namespace: str, clock: str) -> N
         async with bench.running(clock):
             records = await bench.until(lambda records: "after" in ids(records))
     assert sorted(ids(records)) == sorted([f"e{number:02}" for number in range(50)] + ["after"])
+
+
+async def test_a_source_in_backlog_waits_for_one_that_is_further_behind(bench: Bench) -> None:
+    hour, count = 3_600_000, 12_000
+    older, newer = bench.topics.raw_topics
+    for number in range(count):
+        await bench.producer.send(older, event(f"old{number}", NOW - 2 * hour), partition=0)
+        await bench.producer.send(newer, event(f"new{number}", NOW - hour), partition=0)
+    await bench.producer.flush()
+
+    def slow(append: Any) -> Any:
+        async def appending(records: Sequence[OutRecord]) -> None:
+            values = [record.value or b"" for record in records]
+            if any(b'"old' in value for value in values):
+                await asyncio.sleep(1.5)
+            elif any(b'"new' in value for value in values):
+                await asyncio.sleep(0.5)
+            await append(records)
+
+        return appending
+
+    async with bench.running(wrap=slow):
+        records = await bench.until(lambda records: len(events(records)) >= 2 * count, seconds=60)
+    assert bench.metrics.value("tracker_flow_waits_total")
+    names = [decode_canonical(record.value).event_id for record in events(records)]
+    assert len(names) == len(set(names)) == 2 * count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -203,6 +203,17 @@ class RedisStore:
         """The map counters of a partition."""
         (counts,) = await self._call(partition, "reading counters", ("HGETALL", self._key(partition, "map")))
         return {field.decode(): int(count) for field, count in counts.items()}
+
+    async def exchange(self, mine: Mapping[str, str], gone: Sequence[str]) -> dict[str, str]:
+        """What workers leave word of for each other, by source: write `mine`, remove `gone`, answer all."""
+        key = self._key(0, "sources")
+        commands: list[Command] = []
+        if mine:
+            commands.append(("HSET", key, *[word for pair in mine.items() for word in pair]))
+        if gone:
+            commands.append(("HDEL", key, *gone))
+        *_, found = await self._call(0, "sharing how far the sources are", *commands, ("HGETALL", key))
+        return {source.decode(): word.decode() for source, word in found.items()}
 
     async def find(self, person: str, partitions: int) -> Found | None:
         """One person, where the log has `partitions`; None for somebody of whom no state is kept."""

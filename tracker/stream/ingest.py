@@ -22,6 +22,7 @@ from tracker.errors import Unavailable
 from tracker.health import Health
 from tracker.metrics import Metrics
 from tracker.settings import Settings
+from tracker.stream.flow import Board, Flow
 from tracker.stream.ports import Dialects, OutRecord
 from tracker.stream.processor import PartitionProcessor
 from tracker.stream.raw import RawContext, RawPartition, commit
@@ -47,9 +48,9 @@ class Ingest:
     """The raw partitions that the consumer group gives this worker, and its watermark records.
 
     `consumer` is of the ingest group, not started, and commits nothing by itself; `append` writes records and
-    awaits their acknowledgement; `partitions` has the number of partitions by topic; `dialects` reads raw records;
-    `record_bytes` is the largest record that the broker takes; `ask` asks the broker something on a connection of its
-    own."""
+    awaits their acknowledgement; `partitions` has the number of partitions by topic; `dialects` reads raw records; on
+    `board` the workers share how far their sources are; `record_bytes` is the largest record that the broker takes;
+    `ask` asks the broker something on a connection of its own."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Ingest:
         topics: Topics,
         partitions: Mapping[str, int],
         dialects: Dialects,
+        board: Board,
         settings: Settings,
         metrics: Metrics,
         ask: Callable[[], Awaitable[object]],
@@ -69,10 +71,12 @@ class Ingest:
         self._consumer = consumer
         self._append = append
         self._now = now
+        self._wall = settings.clock == "wall"
         self._log = topics.events
         self._log_partitions = partitions[topics.events]
         self._wake = asyncio.Event()
         self._floors: dict[str, int] = {}
+        self._flow = Flow(board)
         context = RawContext(
             consumer,
             append,
@@ -83,6 +87,7 @@ class Ingest:
             metrics,
             record_bytes,
             now,
+            self._flow,
             self._wake.set,
             self._floors,
         )
@@ -106,6 +111,8 @@ class Ingest:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._processor.keep_alive())
             group.create_task(self._speak())
+            if self._wall:
+                group.create_task(self._share())
 
     async def stop(self) -> None:
         """Finish the batches under way, commit and leave the group."""
@@ -130,10 +137,19 @@ class Ingest:
                 log.log(level, "how far time has come could not be said (attempt %d): %s", failures, error)
                 await asyncio.sleep(SAY_EVERY)
 
+    async def _share(self) -> None:
+        """Apart from speaking: the board may be away."""
+        while True:
+            await asyncio.sleep(SAY_EVERY)
+            await self._flow.share(_marks(self._sources()), self._now())
+
+    def _sources(self) -> list[RawPartition]:
+        return [stage for stage in self._processor.owned.values() if isinstance(stage, RawPartition)]
+
     async def _say(self) -> None:
         """Commit first, say second: see the module's docstring."""
-        sources = [stage for stage in self._processor.owned.values() if isinstance(stage, RawPartition)]
-        marks = {source.name: mark for source in sources if (mark := source.mark) is not None}
+        sources = self._sources()
+        marks = _marks(sources)
         if not await commit(self._consumer, sources):
             return
         if all(marks.get(source.name) == source.said for source in sources):
@@ -149,3 +165,7 @@ class Ingest:
         for source in sources:
             if source.name in marks:
                 source.told(marks[source.name])
+
+
+def _marks(sources: Sequence[RawPartition]) -> dict[str, int]:
+    return {source.name: mark for source in sources if (mark := source.mark) is not None}

@@ -14,6 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from tracker.metrics import Metrics, Tally
 from tracker.settings import Settings
 from tracker.stream.canonical import LOG_APPEND_TIME, Canonical
+from tracker.stream.flow import Flow
 from tracker.stream.ports import Dialects, OutRecord
 from tracker.stream.sources import EventSource, SourceClock, WallSource
 from tracker.wire.control import source_name
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 class RawContext(NamedTuple):
     """What every raw partition of a worker shares. `append` writes to the log and awaits the acknowledgement;
-    `partitions` has the number of partitions by topic; `dialects` reads raw records; `wake` asks for a watermark
-    record now; `floors` are the marks that this process has said."""
+    `partitions` has the number of partitions by topic; `dialects` reads raw records; `flow` says whose turn it is;
+    `wake` asks for a watermark record now; `floors` are the marks that this process has said."""
 
     consumer: AIOKafkaConsumer
     append: Callable[[Sequence[OutRecord]], Awaitable[None]]
@@ -40,6 +41,7 @@ class RawContext(NamedTuple):
     metrics: Metrics
     record_bytes: int
     now: Callable[[], int]
+    flow: Flow
     wake: Callable[[], None]
     floors: dict[str, int]
 
@@ -125,7 +127,11 @@ class RawPartition:
             self._marker = marker
         self._acknowledge(following)
         took = time.perf_counter() - began
+        ahead = self._wall and context.flow.is_ahead(self.mark, context.now())
+        self._tally.waits += ahead
         context.metrics.flush("ingest", self._tally, took, publish=took)
+        if ahead:
+            await context.flow.wait()
 
     async def idle(self) -> None:
         """Nothing to read, which says something about time as well."""

@@ -139,6 +139,7 @@ class Parts:
             topics,
             self.counts,
             self.dialects,
+            self.store,
             self.settings,
             self.metrics,
             self._ask,
