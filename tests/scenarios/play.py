@@ -187,7 +187,7 @@ def counted(states: Iterable[State]) -> list[Facts]:
 
 def at_once(together: Sequence[Play], table: Table) -> dict[str, Found]:
     """By play: all of them in one log, through ingest and the fold of a partition, the watermark following."""
-    log, canonical = Log(), _canonical()
+    log, canonical = Log(), canonical_stage()
     worker = Worker(compile=lambda _: table)
     arrivals = [
         (mark, place, number, event)
@@ -217,7 +217,7 @@ def scenarios_of(together: Iterable[Play]) -> list[Scenario]:
     return list({play.scenario.id: play.scenario for play in together}.values())
 
 
-def _canonical() -> Canonical:
+def canonical_stage() -> Canonical:
     return Canonical(
         TOPICS, {TOPICS.events: 1, TOPICS.dead_letters: 1}, reader_of(AUTO), Tally(), 1_000_000, wall=False
     )

@@ -246,7 +246,8 @@ def _page(call: Call, event: Event) -> None:
         properties.setdefault("name", call.name)
     if call.category:
         properties.setdefault("category", call.category)
-    event.properties = properties or None
+    if properties:
+        read_properties(event, properties)
 
 
 def _traits(call: Call, event: Event) -> None:

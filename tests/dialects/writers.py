@@ -1,0 +1,139 @@
+"""Canonical events as the producers of each dialect write them: the adapters' opposite, for tests only.
+
+A dialect joins with a function and a line in `WRITERS`. What it has no words for (a shipment in a browser's dialect, a
+click in a webhook's) its function answers with None: such an event comes in the canonical form, from another source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tracker.domain.events import Event, Item
+from tracker.wire.decode import encode_event
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Wire(NamedTuple):
+    """A raw record's value and headers."""
+
+    value: bytes
+    headers: Headers = ()
+
+
+class Writer(NamedTuple):
+    """`own` names the canonical fields that the dialect has no place for: in them the journey has what its adapter
+    makes up (an id from the content, say), and everything else must be the same."""
+
+    write: Callable[[Event], Wire | None]
+    own: tuple[str, ...] = ()
+
+
+def canonical(event: Event) -> Wire:
+    """The tracker's own form."""
+    return Wire(encode_event(event))
+
+
+SKEW = 7 * 60_000
+"""How far a device's clock is off, ms."""
+SEGMENT_NAMES = {
+    "search_performed": "Products Searched",
+    "wishlist_added": "Product Added to Wishlist",
+    "wishlist_removed": "Product Removed from Wishlist",
+    "email_clicked": "Email Link Clicked",
+    "chat_started": "Live Chat Conversation Started",
+    "video_watched": "Video Playback Started",
+    "logged_out": "Signed Out",
+}
+SEGMENT_PRODUCT = ("product_viewed", "product_added", "product_removed", "product_shared", "product_reviewed")
+
+
+def segment(event: Event) -> Wire:
+    """A call of a browser's library as its vendor passes it on; of every other one the device's clock is off, and
+    nobody has set it right."""
+    sent = event.ts + 250
+    if event.ts // 1000 % 2:
+        times = {"timestamp": _iso(event.ts), "sentAt": _iso(sent + SKEW), "receivedAt": _iso(sent)}
+    else:
+        times = {"originalTimestamp": _iso(event.ts + SKEW), "sentAt": _iso(sent + SKEW), "receivedAt": _iso(sent)}
+    consent = event.consent
+    agreed = consent and {"Advertising": consent.marketing, "Analytics": consent.analytics, "Functional": True}
+    return Wire(
+        msgspec.json.encode(_segment_call(event, agreed and {"consent": {"categoryPreferences": agreed}}) | times)
+    )
+
+
+def rudderstack(event: Event) -> Wire:
+    """The same by RudderStack's."""
+    consent = event.consent
+    said = consent and {"analytics": consent.analytics, "marketing": consent.marketing}
+    agreed = said and {
+        "allowedConsentIds": [name for name, allowed in said.items() if allowed],
+        "deniedConsentIds": [name for name, allowed in said.items() if allowed is False],
+        "provider": "custom",
+    }
+    call = _segment_call(event, agreed and {"consentManagement": agreed})
+    call |= {"rudderId": "r-1", "channel": "web", "originalTimestamp": _iso(event.ts), "sentAt": _iso(event.ts)}
+    return Wire(msgspec.json.encode(call))
+
+
+def _segment_call(event: Event, agreed: dict[str, Any] | None) -> dict[str, Any]:
+    items = event.items or []
+    properties: dict[str, Any] = {}
+    if event.type in SEGMENT_PRODUCT and len(items) == 1:
+        properties |= _segment_product(items[0])
+    elif items:
+        properties["products"] = [_segment_product(item) for item in items]
+    total = "total" if event.type.startswith("order_") else "value"
+    properties |= {"order_id": event.order_id, "cart_id": event.cart_id, "checkout_id": event.checkout_id}
+    properties |= {total: event.value, "currency": event.currency, "channel": event.channel}
+    properties = _given(properties) | (event.properties or {})
+    device = event.device
+    hints = {"mobile": device == "mobile", "brands": []} if device in {"mobile", "desktop"} else None
+    context = _given(
+        {
+            "page": {"url": event.url, "referrer": event.referrer or "", "title": "A shop"},
+            "campaign": event.campaign and msgspec.to_builtins(event.campaign) | {"term": "dresses"},
+            "userAgent": event.user_agent,
+            "userAgentData": hints,
+            "device": {"type": device} if device is not None and hints is None else None,
+            "groupId": event.account_id,
+            "traits": {"segments": event.segments, "email": "somebody@example.com"} if event.segments else None,
+            "library": {"name": "analytics.js", "version": "next-1.62.0"},
+        }
+    )
+    call: dict[str, Any] = {
+        "messageId": event.event_id,
+        "userId": event.customer_id,
+        "anonymousId": event.anonymous_id,
+        "context": context | (agreed or {}),
+    }
+    if event.type == "page_viewed":
+        return call | {"type": "page", "properties": properties}
+    if event.type == "identified":
+        return call | {"type": "identify", "traits": properties}
+    name = SEGMENT_NAMES.get(event.type, event.type.replace("_", " ").title())
+    return call | {"type": "track", "event": name, "properties": properties}
+
+
+def _segment_product(item: Item) -> dict[str, Any]:
+    return _given(msgspec.to_builtins(item) | {"quantity": item.quantity})
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: given for name, given in fields.items() if given is not None}
+
+
+def _iso(ts: int) -> str:
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+WRITERS: dict[str, Writer] = {
+    "canonical": Writer(canonical),
+    "segment": Writer(segment),
+    "rudderstack": Writer(rudderstack),
+}
