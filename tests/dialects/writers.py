@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tracker.domain.events import Event, Item
+from tracker.domain.events import Consent, Event, Item
 from tracker.wire.decode import encode_event
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -60,28 +60,33 @@ def segment(event: Event) -> Wire:
         times = {"timestamp": _iso(event.ts), "sentAt": _iso(sent + SKEW), "receivedAt": _iso(sent)}
     else:
         times = {"originalTimestamp": _iso(event.ts + SKEW), "sentAt": _iso(sent + SKEW), "receivedAt": _iso(sent)}
-    consent = event.consent
-    agreed = consent and {"Advertising": consent.marketing, "Analytics": consent.analytics, "Functional": True}
-    return Wire(
-        msgspec.json.encode(_segment_call(event, agreed and {"consent": {"categoryPreferences": agreed}}) | times)
-    )
+    return Wire(msgspec.json.encode(_segment_call(event, _preferences(event.consent)) | times))
 
 
 def rudderstack(event: Event) -> Wire:
     """The same by RudderStack's."""
-    consent = event.consent
-    said = consent and {"analytics": consent.analytics, "marketing": consent.marketing}
-    agreed = said and {
-        "allowedConsentIds": [name for name, allowed in said.items() if allowed],
-        "deniedConsentIds": [name for name, allowed in said.items() if allowed is False],
-        "provider": "custom",
-    }
-    call = _segment_call(event, agreed and {"consentManagement": agreed})
+    call = _segment_call(event, _consent_management(event.consent))
     call |= {"rudderId": "r-1", "channel": "web", "originalTimestamp": _iso(event.ts), "sentAt": _iso(event.ts)}
     return Wire(msgspec.json.encode(call))
 
 
-def _segment_call(event: Event, agreed: dict[str, Any] | None) -> dict[str, Any]:
+def _preferences(said: Consent | None) -> dict[str, Any]:
+    if said is None:
+        return {}
+    categories = {"Advertising": said.marketing, "Analytics": said.analytics, "Functional": True}
+    return {"consent": {"categoryPreferences": categories}}
+
+
+def _consent_management(said: Consent | None) -> dict[str, Any]:
+    if said is None:
+        return {}
+    categories = {"marketing": said.marketing, "analytics": said.analytics}
+    allowed = [name for name, given in categories.items() if given]
+    denied = [name for name, given in categories.items() if given is False]
+    return {"consentManagement": {"allowedConsentIds": allowed, "deniedConsentIds": denied, "provider": "custom"}}
+
+
+def _segment_call(event: Event, agreed: dict[str, Any]) -> dict[str, Any]:
     items = event.items or []
     properties: dict[str, Any] = {}
     if event.type in SEGMENT_PRODUCT and len(items) == 1:
@@ -110,7 +115,7 @@ def _segment_call(event: Event, agreed: dict[str, Any] | None) -> dict[str, Any]
         "messageId": event.event_id,
         "userId": event.customer_id,
         "anonymousId": event.anonymous_id,
-        "context": context | (agreed or {}),
+        "context": context | agreed,
     }
     if event.type == "page_viewed":
         return call | {"type": "page", "properties": properties}
