@@ -12,6 +12,7 @@ import click
 
 from tracker.commands.dead_letters import dead_letters
 from tracker.commands.demo import demo
+from tracker.commands.dialects import dialects
 from tracker.commands.journey import journey
 from tracker.commands.models import models
 from tracker.commands.recover import recover
@@ -57,7 +58,7 @@ def main() -> None:
     """
 
 
-for command in (demo, topics, worker, replay, journey, models, dead_letters, recover, settings):
+for command in (demo, topics, worker, replay, journey, models, dialects, dead_letters, recover, settings):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 TrackerError
 ├── SettingError        a setting, flag or model file is wrong: nothing was started
 ├── ModelError          a journey model cannot be used
+├── MappingError        a mapping of a shop's own dialect cannot be used
 ├── ScenarioError       a scenario cannot be read
 ├── BadRecording        lines of a file to replay are no events: nothing was sent
 ├── BadEvent            one record cannot be decoded or validated; it goes to the dead letters
@@ -26,6 +27,10 @@ class SettingError(TrackerError):
 
 class ModelError(SettingError):
     """A journey model cannot be used; the message has file, key, value and what is allowed."""
+
+
+class MappingError(SettingError):
+    """A mapping cannot be used; the message has file, line, key, value and what is allowed."""
 
 
 class ScenarioError(SettingError):

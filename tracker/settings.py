@@ -78,9 +78,14 @@ class Settings:
         "The topics that the shop writes and `ingest` reads.",
     )
     dialects: tuple[str, ...] = setting(
-        Names(rf"{TOPIC}=.+", "topic=dialect pairs separated by commas, for example shop.clicks=segment", empty=True),
+        Names(
+            rf"{TOPIC}=.+",
+            "topic=dialect pairs separated by commas, for example shop.clicks=segment,shop.till=./till.yaml",
+            empty=True,
+        ),
         "",
-        "The dialect of a raw topic; of one that is not named here it is detected record by record.",
+        "The dialect of a raw topic, or a mapping's path; a topic with several dialects stands here several times. Of "
+        "one that is not named here it is detected record by record.",
     )
     schema_registry_url: str = setting(
         HttpUrl(), "", "The registry of the schemas with which Avro and Protobuf records were written."

@@ -105,7 +105,7 @@ class Reader:
             case msgspec.inspect.DictType():
                 if not isinstance(node, yaml.MappingNode):
                     self.fail(path, f" is {shown(node)}; allowed: keys and values")
-                return _plain(node)
+                return plain(node)
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
             self.fail(path, f" is {shown(node)}; allowed: {_wanted(kind)}")
         return self._scalar(path, node.value, kind)
@@ -181,12 +181,12 @@ def composed(source: str, text: str) -> yaml.Node:
     return node
 
 
-def _plain(node: yaml.Node) -> Any:
+def plain(node: yaml.Node) -> Any:
     """What YAML says, but for its dates and its minutes: 1990-05-17 and 20:15 stay texts."""
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _plain(value) for key, value in node.value}
+        return {str(key.value): plain(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(value) for value in node.value]
+        return [plain(value) for value in node.value]
     if is_null(node):
         return None
     text = str(node.value)

@@ -43,7 +43,7 @@ _NO_HEADERS: list[tuple[str, bytes]] = []
 _MERGE_HEADERS = control_headers(Merge("", 0))
 
 # Whatever else reading a record can end with, it is that record's fault and must not stop the line.
-_UNEXPECTED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+UNEXPECTED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Canonical:
@@ -101,7 +101,7 @@ class Canonical:
             except BadEvent as error:
                 add(self._letter(record, error, now))
                 continue
-            except _UNEXPECTED as error:
+            except UNEXPECTED as error:
                 add(self._letter(record, BadEvent("unexpected", f"{error!r:.400}"), now))
                 continue
             dialects[dialect] += 1

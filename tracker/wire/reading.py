@@ -38,6 +38,10 @@ Reader = Callable[[Any, int], Reading]
 """Reads aiokafka's records of one raw partition, each with its time in ms; raises `BadEvent`, and whatever a malformed
 record may cause."""
 
+Spoken = str | Dialect | tuple[Dialect, ...]
+"""What a topic's records may be in: the dialect of a name, `AUTO` for any, a dialect, or one of several. The canonical
+form is read beside several."""
+
 _CANONICAL_FIELDS = frozenset({"event_id", "type"})
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -50,16 +54,20 @@ def read_canonical(record: Any, stamp: int) -> Reading:
     return Reading(CANONICAL, (Read(*read_event(value, stamp)),))
 
 
-def reader_of(dialect: str, schemas: Schemas | None = None) -> Reader:
-    """A reader for one raw partition whose records are in the dialect of that name, `AUTO` for any. Raises
-    `KeyError`."""
+def reader_of(spoken: Spoken, schemas: Schemas | None = None) -> Reader:
+    """A reader for one raw partition whose records are in this dialect, or in any of these. Raises `KeyError` for a
+    name that no dialect has."""
     read: Reader
-    if dialect == AUTO:
+    if spoken == AUTO:
         read = Detecting()
-    elif dialect == CANONICAL:
+    elif spoken == CANONICAL:
         read = read_canonical
+    elif isinstance(spoken, str):
+        read = partial(read_as, {known.name: known for known in DIALECTS}[spoken])
+    elif isinstance(spoken, tuple):
+        read = Detecting(spoken)
     else:
-        read = partial(read_as, {known.name: known for known in DIALECTS}[dialect])
+        read = partial(read_as, spoken)
     return Opening(read, {} if schemas is None else schemas)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tracker.errors import SettingError
+from tracker.errors import MappingError, SettingError
 from tracker.settings import Settings
-from tracker.wire.dialects import DIALECTS
-from tracker.wire.reading import AUTO, CANONICAL, Reader, reader_of
+from tracker.wire.dialects import DIALECTS, Dialect
+from tracker.wire.dialects.mapping import MappedDialect
+from tracker.wire.reading import AUTO, CANONICAL, Reader, Spoken, reader_of
 from tracker.wire.topics import Topics
+from tracker.wiring.mappings import load_mapping
 
 if TYPE_CHECKING:
     from tracker.broker.registry import SchemaRegistry
+
+log = logging.getLogger(__name__)
 
 
 class Dialects:
@@ -50,16 +55,50 @@ def _registry(url: str) -> SchemaRegistry | None:
     return SchemaRegistry(url)
 
 
-def _chosen(settings: Settings) -> dict[str, str]:
-    known = (AUTO, CANONICAL, *(dialect.name for dialect in DIALECTS))
-    chosen: dict[str, str] = {}
+def dialect_of(name: str, warn: Callable[[str], object] = log.warning) -> Dialect | None:
+    """A dialect by its name or by the path of a mapping, None for `auto` and `canonical`, which are none. Raises
+    `SettingError`."""
+    if name in (AUTO, CANONICAL):
+        return None
+    known = {dialect.name: dialect for dialect in DIALECTS}
+    if name in known:
+        return known[name]
+    if not name.endswith((".yaml", ".yml")):
+        allowed = ", ".join((AUTO, CANONICAL, *known))
+        raise SettingError(f"{name!r} is no dialect; allowed: {allowed}, or the path of a mapping (.yaml)")
+    mapped, slips = load_mapping(name)
+    for slip in slips:
+        warn(slip)
+    if mapped.name in (AUTO, CANONICAL, *known):
+        raise SettingError(f"{name}: name is {mapped.name}, which is another dialect's; allowed: a name of its own")
+    return mapped
+
+
+def _chosen(settings: Settings) -> dict[str, Spoken]:
+    named: dict[str, list[str]] = {}
     for pair in settings.dialects:
-        topic, _, dialect = pair.partition("=")
+        topic, _, name = pair.partition("=")
         if topic not in settings.raw_topics:
             allowed = ", ".join(settings.raw_topics)
             raise SettingError(f"TRACKER_DIALECTS has {pair!r}: {topic!r} is not in TRACKER_RAW_TOPICS ({allowed})")
-        if dialect not in known:
-            raise SettingError(f"TRACKER_DIALECTS has {pair!r}; allowed dialects: {', '.join(known)}")
-        if chosen.setdefault(topic, dialect) != dialect:
-            raise SettingError(f"TRACKER_DIALECTS has {topic!r} twice; allowed: one dialect for each topic")
-    return chosen
+        names = named.setdefault(topic, [])
+        if name not in names:
+            names.append(name)
+    try:
+        return {topic: _spoken(topic, names) for topic, names in named.items()}
+    except MappingError:
+        raise
+    except SettingError as error:
+        raise SettingError(f"TRACKER_DIALECTS: {error}") from None
+
+
+def _spoken(topic: str, names: Sequence[str]) -> Spoken:
+    """What `reader_of` is told of a topic that speaks these."""
+    dialects = [dialect_of(name) for name in names]
+    if len(names) == 1:
+        return dialects[0] or names[0]
+    several = [dialect for dialect in dialects if dialect is not None]
+    for dialect in several:
+        if isinstance(dialect, MappedDialect) and dialect.marks is None:
+            raise SettingError(f"{topic} has several dialects, and {dialect.name} has no recognise to tell its records")
+    return (*several, *(dialect for dialect in DIALECTS if AUTO in names and dialect not in several))
