@@ -157,11 +157,11 @@ def _binary(headers: Sequence[tuple[str, bytes | None]]) -> Attributes:
 def _structured(value: bytes | None) -> tuple[bytes | None, Attributes]:
     try:
         found = _decode_structured(value or b"")
+        data = found.data_base64 if found.data_base64 is not None else bytes(found.data)
+        if data.startswith(b'"'):  # JSON that the producer put into a string
+            data = msgspec.json.decode(data, type=str).encode()
     except (ValueError, RecursionError) as error:
         raise BadEvent("bad_payload", f"not a CloudEvent in JSON: {error}") from None
-    data = found.data_base64 if found.data_base64 is not None else bytes(found.data)
-    if data.startswith(b'"'):  # JSON that the producer put into a string
-        data = msgspec.json.decode(data, type=str).encode()
     return data, Attributes(found.id, found.source, found.type, found.time)
 
 
