@@ -92,30 +92,39 @@ def _segment_call(event: Event, agreed: dict[str, Any]) -> dict[str, Any]:
     if event.type in SEGMENT_PRODUCT and len(items) == 1:
         properties |= _segment_product(items[0])
     elif items:
-        properties["products"] = [_segment_product(item) for item in items]
+        shown = {"brand": "Solveig", "image_url": "https://shop.example/1.webp", "url": "https://shop.example/p/1"}
+        properties["products"] = [
+            _segment_product(item) | shown | {"position": place} for place, item in enumerate(items, 1)
+        ]
     total = "total" if event.type.startswith("order_") else "value"
     properties |= {"order_id": event.order_id, "cart_id": event.cart_id, "checkout_id": event.checkout_id}
     properties |= {total: event.value, "currency": event.currency, "channel": event.channel}
     properties = _given(properties) | (event.properties or {})
     device = event.device
-    hints = {"mobile": device == "mobile", "brands": []} if device in {"mobile", "desktop"} else None
-    context = _given(
-        {
-            "page": {"url": event.url, "referrer": event.referrer or "", "title": "A shop"},
-            "campaign": event.campaign and msgspec.to_builtins(event.campaign) | {"term": "dresses"},
-            "userAgent": event.user_agent,
-            "userAgentData": hints,
-            "device": {"type": device} if device is not None and hints is None else None,
-            "groupId": event.account_id,
-            "traits": {"segments": event.segments, "email": "somebody@example.com"} if event.segments else None,
-            "library": {"name": "analytics.js", "version": "next-1.62.0"},
-        }
-    )
+    brands = [{"brand": "Chromium", "version": "130"}, {"brand": "Not?A_Brand", "version": "99"}]
+    hints = {"mobile": device == "mobile", "brands": brands, "platform": "Android"}
+    context = {
+        "page": _given(
+            {"url": event.url, "referrer": event.referrer or "", "title": "A shop", "path": "/", "search": ""}
+        ),
+        "campaign": event.campaign and msgspec.to_builtins(event.campaign) | {"term": "dresses"},
+        "userAgent": event.user_agent,
+        "userAgentData": hints if device in {"mobile", "desktop"} else None,
+        "device": {"type": device} if device not in {"mobile", "desktop", None} else None,
+        "groupId": event.account_id,
+        "traits": {"segments": event.segments, "email": "somebody@example.com"} if event.segments else None,
+        "library": {"name": "analytics.js", "version": "next-1.62.0"},
+        "ip": "192.0.2.1",
+        "locale": "nb-NO",
+        "timezone": "Europe/Oslo",
+    }
     call: dict[str, Any] = {
         "messageId": event.event_id,
         "userId": event.customer_id,
         "anonymousId": event.anonymous_id,
-        "context": context | agreed,
+        "context": _given(context) | agreed,
+        "integrations": {},
+        "version": 2,
     }
     if event.type == "page_viewed":
         return call | {"type": "page", "properties": properties}
