@@ -14,8 +14,9 @@ from tracker.cli import main
 from tracker.commands import output
 from tracker.commands.journey import lines, view
 from tracker.domain.events import Event, Item
-from tracker.domain.merging import merge
+from tracker.domain.merging import absorb, merge
 from tracker.domain.model import FoldSettings
+from tracker.domain.outputs import AbsorbState, Output
 from tracker.domain.state import new_state
 from tracker.domain.step import accept
 from tracker.domain.table import compile_table
@@ -159,17 +160,46 @@ def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pyte
         Event("e2", "product_added", T0 + 1000, customer_id="42", items=[dress], currency="NOK"),
     )
     model = load("nettbutikk-5")
-    shown = view(state, model)
+    shown = view(state, [model])
     assert shown["journey"]["path"] == ["vurdering", "kjop"]
     assert shown["journey"]["touchpoints_met"] == ["product_viewed", "product_added"]
     assert shown["armed"]["reason"] == "cart_abandoned"
-    text = "\n".join(lines(shown, model))
+    text = "\n".join(lines(shown, [model]))
     assert "vurdering → kjøp" in text
     assert "2 × Kjole" in text
     assert "cart_abandoned at 2026-03-02 13:00:01" in text
-    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, model) if person == "c:42" else None)
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, [model]) if person == "c:42" else None)
     assert json.loads(call("journey", "42", "--json").stdout)["person_id"] == "c:42"
     assert "2 × Kjole" in call("journey", "c:42").stdout
+
+
+def test_the_journeys_of_all_models_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [load("nettbutikk-5"), load("kundereise-7"), load("klage")]
+    state = new_state("c:42")
+    table = compile_table(models[0], FoldSettings(), *models[1:])
+    accept(state, Event("e1", "product_viewed", T0, customer_id="42"), table, T0 - 1, [])
+    shown = view(state, models)
+    assert shown["journey"]["phase"] == "vurdering"
+    assert shown["other_models"]["kundereise-7"]["journey"]["phase"] == "overveielse"
+    assert shown["other_models"]["klage"] == {"journey": None, "converted": []}
+    text = lines(shown, models)
+    assert [line.strip() for line in text if line.startswith("  by ")] == ["by kundereise-7"]
+    assert "  by klage" not in text
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda *_: (state, models))
+    assert "overveielse" in call("journey", "c:42").stdout
+
+
+def test_a_member_and_their_account_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("nettbutikk-5-bedrift")
+    table = compile_table(model, FoldSettings())
+    member, account, out = new_state("c:42"), new_state("b:firma"), list[Output]()
+    accept(member, Event("e1", "product_viewed", T0, customer_id="42", account_id="firma"), table, T0 - 1, out)
+    (past,) = [output for output in out if isinstance(output, AbsorbState)]
+    assert table.account is not None
+    absorb(account, past.source, past.payload, table.account, T0 - 1, [])
+    assert "  acts for     b:firma" in "\n".join(lines(view(member, [model]), [model]))
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (account, [model]))
+    assert "  members      c:42" in call("journey", "b:firma").stdout.splitlines()
 
 
 def test_a_device_of_two_customers_says_so_and_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +207,7 @@ def test_a_device_of_two_customers_says_so_and_steers_no_terminal(monkeypatch: p
     state = new_state("a:tablet\x1b[31m")
     for customer in ("c:nina", "c:oliver"):
         merge(state, customer, T0, compile_table(model, FoldSettings()), T0, [])
-    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, model) if person[0] == "a" else None)
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (state, [model]) if person[0] == "a" else None)
     shown = call("journey", "a:tablet").stdout
     assert "shared       by c:nina, c:oliver" in shown
     assert "a:tablet\\x1b[31m" in shown
@@ -203,10 +233,10 @@ def test_an_order_is_shown_in_the_currency_s_own_unit() -> None:
         Event("e1", "order_completed", T0, customer_id="42", order_id="o1", value=500.0, currency="NOK"),
     )
     model = load("nettbutikk-5")
-    shown = view(state, model)
+    shown = view(state, [model])
     assert shown["revenue"] == {"NOK": 500.0}
     assert shown["converted"][0]["order_id"] == "o1"
-    assert "500.00 NOK" in "\n".join(lines(shown, model))
+    assert "500.00 NOK" in "\n".join(lines(shown, [model]))
 
 
 def test_a_replay_says_how_many_lines_it_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def test_a_journey_is_shown_with_what_was_expected_and_what_was_felt_its_peak_an
         *bought(), survey(1, DAY, nps=2, touchpoint="levering"), survey(2, DAY + 1, csat=4), survey(3, DAY + 2, csat=5)
     )
     model = load("nettbutikk-5")
-    shown = view(made.state, model)
+    shown = view(made.state, [model])
     assert msgspec.json.decode(msgspec.json.encode(shown)) == shown
     feelings = shown["converted"][0]["feelings"]
     assert feelings["scores"] == [
@@ -383,7 +383,7 @@ def test_a_journey_is_shown_with_what_was_expected_and_what_was_felt_its_peak_an
     ]  # fmt: skip
     assert (feelings["peak"]["event_id"], feelings["peak"]["level"]) == ("s3", 2)
     assert (feelings["end"]["score"], feelings["end"]["expected"]) == (5, 0)
-    text = "\n".join(lines(shown, model))
+    text = "\n".join(lines(shown, [model]))
     assert "felt bruk, levering: nps 2 → -2 (expected +1)" in text
     assert "felt bruk, kort undersøkelse: csat 4.5 in 2 answers → +1.5 (expected +0)" in text
     assert "peak bruk, kort undersøkelse: csat 5 at 2026-03-03" in text
@@ -391,7 +391,7 @@ def test_a_journey_is_shown_with_what_was_expected_and_what_was_felt_its_peak_an
 
 
 def test_a_journey_of_which_nothing_was_said_shows_no_feelings() -> None:
-    shown = view(person(*bought()).state, load("nettbutikk-5"))
+    shown = view(person(*bought()).state, [load("nettbutikk-5")])
     assert shown["converted"][0]["feelings"] is None
 
 

@@ -8,7 +8,10 @@ from tests.properties.runner import Person
 from tests.properties.strategies import HOUR, MINUTE, START
 from tracker.domain import merging
 from tracker.domain.events import Event, Item
+from tracker.domain.model import FoldSettings
 from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, Withheld
+from tracker.domain.table import Table, compile_table
+from tracker.journeys.loader import load
 
 SHOES = [Item("shoes", price=50.0)]
 
@@ -147,3 +150,37 @@ def test_an_order_of_either_past_withholds_what_only_a_merge_brings_out(buyer: s
     customer.time(START + 1000 * MINUTE)
     assert kinds(visitor) == kinds(customer) == []
     assert withheld(customer) == [("cart_abandoned", "ordered")]
+
+
+def complaints() -> Table:
+    """The complaint journey's rules, beside the default's orders."""
+    return compile_table(load("klage"), FoldSettings(), load("nettbutikk-5"))
+
+
+def complained(*events: Event) -> Person:
+    return Person(table=complaints()).live(events)
+
+
+def test_a_complaint_about_an_order_falls_away_although_it_names_the_order() -> None:
+    bought = event(1, 0, "order_completed", order_id="o1", items=SHOES)
+    wrong = event(2, 60, "complaint_made", order_id="o1")
+    solved = event(3, 24 * 60, "support_resolved", order_id="o1")
+    assert [said.reason for said in complained(bought, wrong).said(DropOff)] == ["complaint_abandoned"]
+    assert [said.reason for said in complained(bought, wrong, solved).said(DropOff)] == ["not_come_back"]
+
+
+@pytest.mark.parametrize("days", [1, 20])
+def test_the_order_that_a_complaint_is_about_takes_nothing_back_when_it_comes_late(days: int) -> None:
+    """20 days: after the drop-off."""
+    person = Person(table=complaints())
+    person.take(event(2, 60, "complaint_made", order_id="o1"))
+    person.time(START + days * 24 * HOUR)
+    person.take(event(1, 0, "order_completed", order_id="o1", items=SHOES))
+    person.time(START + 30 * 24 * HOUR)
+    assert [(said.reason, said.kind) for said in person.said(DropOff)] == [("complaint_abandoned", "dropped_off")]
+
+
+def test_a_later_order_shows_that_whoever_complained_came_back() -> None:
+    wrong = event(1, 60, "complaint_made", order_id="o1")
+    again = event(2, 20 * 24 * 60, "order_completed", order_id="o2", items=SHOES)
+    assert [said.kind for said in complained(wrong, again).said(DropOff)] == ["dropped_off", "recovered"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,8 +13,8 @@ from tracker.commands.output import print_json, printable, time_text
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
 from tracker.domain.scores import level
-from tracker.domain.state import Feelings, Journey, Score, State
-from tracker.domain.units import MONEY, NEVER
+from tracker.domain.state import Feelings, Journey, Score, State, Track, account_at
+from tracker.domain.units import FAR, MONEY, NEVER
 from tracker.errors import TrackerError
 from tracker.settings import Settings
 
@@ -23,32 +24,34 @@ from tracker.settings import Settings
 @json_option
 @with_settings("brokers", "redis_url", "namespace")
 def journey(settings: Settings, person: str, as_json: bool) -> None:
-    """Show where PERSON is: a person id (c:… or a:…), or a customer's or a visitor's id alone.
+    """Show where PERSON is: a person id (c:… or a:…), or a customer's or a visitor's id alone; b:… is an account.
 
     Somebody who was recognised as a customer is shown as that customer.
     """
     from tracker.wiring import show_journey
 
-    asked = [person] if person.startswith(("c:", "a:")) else [f"c:{person}", f"a:{person}"]
+    asked = [person] if person.startswith(("c:", "a:", "b:")) else [f"c:{person}", f"a:{person}"]
     for person_id in asked:
         found = show_journey(settings, person_id)
         if found is not None and (customer := found[0].merged_into):
             click.echo(printable(f"{person_id} is {customer}."), err=True)
             found = show_journey(settings, customer) or found
         if found is not None:
-            state, model = found
+            state, models = found
             if as_json:
-                print_json(view(state, model))
+                print_json(view(state, models))
             else:
-                click.echo("\n".join(map(printable, lines(view(state, model), model))))
+                click.echo("\n".join(map(printable, lines(view(state, models), models))))
             return
     raise TrackerError(f"nothing is known about {' or '.join(asked)}; ids are written as the shop sends them")
 
 
-def view(state: State, model: Model) -> dict[str, Any]:
-    """A state for people and scripts: phases and rules by name, money in the currency's unit, times in ms UTC."""
+def view(state: State, models: Sequence[Model]) -> dict[str, Any]:
+    """A state for people and scripts: phases and rules by name, money in the currency's unit, times in ms UTC.
+    `journey` and `converted` are of the first model, `other_models` has them by id."""
     facts = state.facts
-    armed, track = facts.armed, facts.tracks[0]
+    model, armed = models[0], facts.armed
+    journeys = {each.id: _track(track, each) for each, track in zip(models, facts.tracks, strict=False)}
     return {
         "person_id": facts.person,
         "customer_id": facts.customer_id,
@@ -56,8 +59,8 @@ def view(state: State, model: Model) -> dict[str, Any]:
         "last_event": {"event_id": facts.active_id, "type": facts.active_type, "ts": facts.active_at}
         if facts.active_id
         else None,
-        "journey": _journey(track.journey, model) if track.journey else None,
-        "converted": [_journey(journey, model) for journey in track.converted],
+        **journeys.pop(model.id, _track(Track(), model)),
+        "other_models": journeys,
         "session": {
             "session_id": facts.session.id,
             "started_at": facts.session.start,
@@ -132,6 +135,15 @@ def view(state: State, model: Model) -> dict[str, Any]:
         "waiting_events": len(state.waiting),
         "merged_into": state.merged_into,
         "linked_to": state.links,
+        "account": account_at(state, FAR),
+        "members": state.members,
+    }
+
+
+def _track(track: Track, model: Model) -> dict[str, Any]:
+    return {
+        "journey": _journey(track.journey, model) if track.journey else None,
+        "converted": [_journey(journey, model) for journey in track.converted],
     }
 
 
@@ -198,24 +210,22 @@ def _expected(model: Model) -> dict[tuple[str, str], int | None]:
     return expected
 
 
-def lines(shown: dict[str, Any], model: Model) -> list[str]:
+def lines(shown: dict[str, Any], models: Sequence[Model]) -> list[str]:
     """A view as text, phases by their names. Empty parts are left out."""
-    names = {phase.id: phase.name for phase in model.phases}
     also = f" (also {', '.join(f'a:{i}' for i in shown['anonymous_ids'])})" if shown["anonymous_ids"] else ""
     text = [f"{shown['person_id']}{also}"]
     if len(shown["linked_to"]) > 1:
         text.append(f"  shared       by {', '.join(shown['linked_to'])}: what happens here counts for none of them")
     if last := shown["last_event"]:
         text.append(f"  last seen    {time_text(last['ts'])}  {last['type']}")
-    for journey in (*shown["converted"], *filter(None, [shown["journey"]])):
-        state = f"order {journey['order_id']}" if journey["order_id"] else "under way"
-        path = " → ".join(names[phase] for phase in journey["path"]) or "no phase yet"
-        moved = time_text(journey["moved_at"])
-        text.append(f"  journey {journey['number']:<4} {path}  ({state}, last move {moved})")
-        if journey["touchpoints_met"]:
-            text.append(f"               met {', '.join(journey['touchpoints_met'])}")
-        if feelings := journey["feelings"]:
-            text += _feeling_lines(feelings, model)
+    if shown["account"]:
+        text.append(f"  acts for     b:{shown['account']}, whose journeys are published; below is their own way")
+    if shown["members"]:
+        text.append(f"  members      {', '.join(shown['members'])}")
+    text += _journey_lines(shown, models[0])
+    for model in models[1:]:
+        if of_model := _journey_lines(shown["other_models"].get(model.id, {}), model):
+            text += [f"  by {model.id}", *of_model]
     if session := shown["session"]:
         text.append(f"  in a session since {time_text(session['started_at'])}, {session['event_count']} events")
     if cart := shown["cart"]:
@@ -242,6 +252,21 @@ def lines(shown: dict[str, Any], model: Model) -> list[str]:
     if shown["consent"]:
         said = ", ".join(f"{name} {'yes' if given else 'no'}" for name, given in shown["consent"].items())
         text.append(f"  consent      {said}")
+    return text
+
+
+def _journey_lines(track: dict[str, Any], model: Model) -> list[str]:
+    names = {phase.id: phase.name for phase in model.phases}
+    text = []
+    for journey in (*track.get("converted", ()), *filter(None, [track.get("journey")])):
+        state = f"order {journey['order_id']}" if journey["order_id"] else "under way"
+        path = " → ".join(names[phase] for phase in journey["path"]) or "no phase yet"
+        moved = time_text(journey["moved_at"])
+        text.append(f"  journey {journey['number']:<4} {path}  ({state}, last move {moved})")
+        if journey["touchpoints_met"]:
+            text.append(f"               met {', '.join(journey['touchpoints_met'])}")
+        if feelings := journey["feelings"]:
+            text += _feeling_lines(feelings, model)
     return text
 
 

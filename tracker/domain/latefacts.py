@@ -39,7 +39,10 @@ def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> Non
             orders.count(facts, event, table, None, out)
         names = (orders.order_key(event), event.cart_id, event.checkout_id)
         armed = facts.armed
-        if armed is not None and (armed.at <= event.ts or rules.same_names(armed.names, names)):
+        if armed is not None and (
+            armed.at <= event.ts
+            or (rules.same_names(armed.names, names) and not rules.is_after_purchase(table.model.rules[armed.rule]))
+        ):
             facts.armed = None
         if facts.cart_touched <= event.ts:
             (notices if heard else cart).take_out(facts, event)

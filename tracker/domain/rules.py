@@ -8,10 +8,11 @@ from tracker.domain import cart, segments
 from tracker.domain.events import Event
 from tracker.domain.ids import derive
 from tracker.domain.limits import LONGEST_DEFERRAL, after_quiet, capped_until, note_sent
+from tracker.domain.model import Rule
 from tracker.domain.outputs import DropOff, Fired, Happening, LastEvent, Ordered
 from tracker.domain.predicates import Moment
 from tracker.domain.state import Armed, Facts, Journey, SaidDropOff, Sent
-from tracker.domain.table import CART_CHANGED, Table, TypeRule
+from tracker.domain.table import AFTER_PURCHASE, CART_CHANGED, Table, TypeRule
 from tracker.domain.units import NEVER
 
 
@@ -34,7 +35,7 @@ def arm(facts: Facts, event: Event, rule: TypeRule, table: Table, cart_changed: 
     armed = facts.armed
     if armed is not None and rules[armed.rule].significance > rules[best].significance:
         return
-    if forbidden(facts, event, rule, browsing=rules[best].cart == "empty"):
+    if not rule.after_purchase and forbidden(facts, event, rule, browsing=rules[best].cart == "empty"):
         return
     session = facts.session
     facts.armed = Armed(
@@ -167,6 +168,8 @@ def ended_by(dropoff: SaidDropOff, ordered: Ordered, table: Table) -> str | None
         return "recovered" if ts - dropoff.detected_at <= table.model.recovery_window else None
     if ts >= dropoff.armed_at:
         return "cancelled"
+    if dropoff.rule >= 0 and is_after_purchase(table.model.rules[dropoff.rule]):
+        return None
     if same_names(dropoff.names, ordered.names):
         return "cancelled"
     if dropoff.rule < 0:
@@ -177,6 +180,11 @@ def ended_by(dropoff: SaidDropOff, ordered: Ordered, table: Table) -> str | None
         return None
     without_ids = CART_CHANGED not in spec.when and dropoff.names == NO_NAMES
     return "cancelled" if spec.cart == "empty" or (without_ids and dropoff.added_at <= ts) else None
+
+
+def is_after_purchase(spec: Rule) -> bool:
+    """Whether only what speaks of something bought arms the rule: it may well name a completed order."""
+    return AFTER_PURCHASE.issuperset(spec.when)
 
 
 Names = tuple[str | None, str | None, str | None]

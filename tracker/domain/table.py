@@ -50,6 +50,14 @@ CART_OPS = {
 CHECKOUT_TYPES = frozenset(
     "checkout_started checkout_step_viewed checkout_step_completed payment_info_entered payment_failed".split()
 )
+AFTER_PURCHASE = frozenset(
+    """
+    order_updated order_cancelled order_refunded order_shipped order_delivered return_requested product_used
+    onboarding_step_completed subscription_renewed subscription_cancelled support_requested support_resolved
+    complaint_made survey_answered product_reviewed
+    """.split()
+)
+"""Types that speak of something bought: that they name a completed order is no sign that all is well."""
 REFUND_TYPES = frozenset({"order_refunded", "order_cancelled"})
 
 
@@ -142,6 +150,8 @@ class TypeRule:
     page: bool = False
     checkout: bool = False
     refund: bool = False
+    after_purchase: bool = False
+    """Whether it speaks of something bought."""
     payment_failed: bool = False
     tally: Tally | None = None
     """What conditions want to have remembered of it."""
@@ -345,6 +355,7 @@ def _type_rule(
         page=name == "page_viewed",
         checkout=name in CHECKOUT_TYPES,
         refund=name in REFUND_TYPES,
+        after_purchase=name in AFTER_PURCHASE,
         payment_failed=name == "payment_failed",
         scores=name in PROPERTIES,
         tally=memory.of(name),

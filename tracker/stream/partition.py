@@ -184,9 +184,11 @@ class PartitionFold:
                 self._dead.append(DeadRecord(record, error))
                 done += 1
                 continue
-            state = self._state(key, out)
+            table = self.table
+            if table.account is not None:
+                table = self._table_of(key)
+            state = self._state(key, table, out)
             ts = event.ts
-            table = self._table_of(key)
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
             if outcome != "duplicate" and (outcome != "late" or event.consent is not None or key not in self._fresh):
@@ -223,8 +225,8 @@ class PartitionFold:
                 self.config_changed = True
                 self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
-            state = self._state(record.key, out)
             watermark, table = self.position.watermark, self._table_of(record.key)
+            state = self._state(record.key, table, out)
             if isinstance(control, Merge):
                 merge(state, control.customer, control.ts, table, watermark, out, self._reached)
             else:
@@ -300,14 +302,14 @@ class PartitionFold:
         account = self.table.account
         return account if account is not None and key[:1] == b"b" else self.table
 
-    def _state(self, key: bytes, out: list[Output]) -> State:
+    def _state(self, key: bytes, table: Table, out: list[Output]) -> State:
         stored = self._cache[key]
         if stored is None:
             state = new_state(key.decode())
-            state.lineup = self._table_of(key).mark
+            state.lineup = table.mark
             return state
         state = decode_state(stored)
-        if state.lineup != self._table_of(key).mark:
+        if state.lineup != table.mark:
             self._migrate(key, state, out)
         return state
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from tracker.broker.kafka import connected, make_consumer, partitions_of
 from tracker.broker.offsets import Offsets
 from tracker.broker.sender import Sender
+from tracker.domain.accounts import PREFIX
 from tracker.domain.lineup import decode_lineups, mark_of
 from tracker.domain.migration import migrate
 from tracker.domain.model import FoldSettings, Model
@@ -22,10 +23,10 @@ from tracker.wire.deadletters import DeadLetter
 from tracker.wiring.parts import delivery_of, run, store_of, stored_config, table_of, topics_of
 
 
-def show_journey(settings: Settings, person: str) -> tuple[State, Model] | None:
-    """`tracker journey`: a person's state and the model that it was folded by, None for somebody never seen."""
+def show_journey(settings: Settings, person: str) -> tuple[State, list[Model]] | None:
+    """`tracker journey`: a person's state and the models that it was folded by, None for somebody never seen."""
 
-    async def find() -> tuple[State, Model] | None:
+    async def find() -> tuple[State, list[Model]] | None:
         topics = topics_of(settings)
         partitions = (await partitions_of(settings.brokers_text, topics.events))[topics.events]
         if not partitions:
@@ -43,13 +44,15 @@ def show_journey(settings: Settings, person: str) -> tuple[State, Model] | None:
         finally:
             await store.close()
         # A state names phases and rules by their place in the model: only the one in force there can tell.
-        model = from_text(config.models[0]) if config is not None else load(settings.model[0])
+        models = [from_text(text) for text in config.models] if config is not None else list(map(load, settings.model))
         state = decode_state(found.state)
-        table = table_of(config) if config is not None else compile_table(model, FoldSettings())
+        table = table_of(config) if config is not None else compile_table(models[0], FoldSettings(), *models[1:])
+        if person.startswith(PREFIX) and table.account is not None:
+            table = table.account
         if state.lineup != table.mark:
             lineups = {mark_of(lineup): lineup for lineup in (decode_lineups(stored) if stored is not None else ())}
             migrate(state, lineups.get(state.lineup), table, [])
-        return state, model
+        return state, models
 
     return run(find())
 
