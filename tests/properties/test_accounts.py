@@ -41,9 +41,13 @@ from tests.properties.strategies import (
 )
 from tests.properties.test_batches import send_on
 from tracker.domain.events import Event
+from tracker.domain.merging import absorb
 from tracker.domain.model import FoldSettings
-from tracker.domain.outputs import DropOff, SessionClosed, Transition
+from tracker.domain.outputs import AbsorbState, DropOff, Output, SessionClosed, Transition
+from tracker.domain.state import new_state
+from tracker.domain.step import accept, next_due
 from tracker.domain.table import Table, compile_table
+from tracker.domain.units import FAR, NEVER
 
 MEMBERS = ("c:p", "c:q", "a:v")
 FIRM = "b:firm"
@@ -116,6 +120,16 @@ def stories(
     log.watermark(ts + END_OF_TIME)
     send_on(log, worker)
     return Story(log, [made for _, made in arrivals], ts + END_OF_TIME)
+
+
+def test_a_member_without_a_past_brings_nothing_but_their_name() -> None:
+    member, firm, sent = new_state("c:p"), new_state(FIRM), list[Output]()
+    assert FIRMS.account is not None
+    accept(member, Event("a", "page_viewed", START, customer_id="p", account_id="firm"), FIRMS, NEVER, sent)
+    (past,) = [output for output in sent if isinstance(output, AbsorbState)]
+    absorb(firm, past.source, past.payload, FIRMS.account, NEVER, [])
+    assert firm.members == ["c:p"]
+    assert next_due(firm, FIRMS.account, NEVER) == FAR
 
 
 def told(worker: Worker, name: str) -> Person:

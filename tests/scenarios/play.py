@@ -78,6 +78,11 @@ class Play:
         events = self.scenario.events
         return any(own_id(event) != person for event, person in zip(events, people(events), strict=True))
 
+    @property
+    def shared(self) -> bool:
+        """Whether several people act for one account."""
+        return self.table.account is not None and len({own_id(event) for event in self.scenario.events}) > 1
+
 
 @cache
 def table_of(model: str, settings: Overrides, quiet: QuietHours | None, caps: tuple[Cap, ...]) -> Table:

@@ -79,6 +79,9 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
             accounts.belong(state, account, since, table, watermark, out)
         if state.accounts and not legacy.accounts:
             accounts.pass_on(state, legacy, table, out)
+    if legacy.joins and not legacy.recent and identity.is_empty(legacy.facts, legacy.said):
+        accounts.welcome(state, source, out)  # a new member whose first deed this is
+        return True
     happenings: list[Happening] = []
     pasts = identity.past(state.facts, state.said), identity.past(legacy.facts, legacy.said)
     pasts[1].orders.update(orders.order_key(decode_event(raw)) for raw in legacy.recent)
