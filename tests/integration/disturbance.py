@@ -79,7 +79,7 @@ async def outcome(pipeline: Pipeline, redis_server: RedisService) -> Outcome:
     with redis_server.client() as store:
         for key in store.scan_iter(match=f"{pipeline.prefix}{{p*}}:s:*", count=1000):
             person = key.decode().partition(":s:")[2]
-            if person != "config":
+            if person not in {"config", "lineups"}:
                 states[person] = decode_state(store.get(key))
         for partition in range(PARTITIONS):
             entries += store.hlen(f"{pipeline.prefix}{{p{partition}}}:outbox")
