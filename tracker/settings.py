@@ -133,6 +133,12 @@ class Settings:
         "auto",
         "How outputs are published; auto: exactly once where the broker has transactions.",
     )
+    bots: str = setting(
+        Choice("exclude", "flag", "off"),
+        "exclude",
+        "Crawlers, by their user agents, and who does more than people can: kept out of journeys, crawlers only "
+        "flagged, or not looked for.",
+    )
     batch_records: int = setting(Whole(1, 1_000_000), "20000", "The most records that one commit covers.")
     batch_deadlines: int = setting(Whole(1, 1_000_000), "10000", "The most deadlines that one commit covers.")
     state_cache: int = setting(

@@ -91,6 +91,9 @@ PASSIVE_TYPES: frozenset[str] = frozenset(
 
 KNOWN_TYPES: frozenset[str] = frozenset(EVENT_TYPES) | PASSIVE_TYPES
 
+BOT = "bot"
+"""Flag of an event that a crawler caused."""
+
 NOT_AN_IDENTITY: frozenset[str] = frozenset({"", "0", "null", "undefined", "anonymous", "guest", "none", "nan"})
 """Values that shops send where they know nobody (compared in lower case)."""
 

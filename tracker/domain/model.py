@@ -166,3 +166,5 @@ class FoldSettings(msgspec.Struct, frozen=True, kw_only=True):
     state_ttl: int = 400 * DAY
     consent_default: bool = True
     """Whether an unknown marketing consent allows a drop-off to be sent."""
+    bots_out: bool = False
+    """Whether what bots do, and what runs away (see `pace`), is kept out of journeys."""

@@ -352,6 +352,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """(since, account) that this person acts for, where a model's `buyer` is the account."""
     members: list[str] = []
     """Of an account: who hears of its orders."""
+    pace: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Where two windows of time began (ms) and how many events were counted in them (see `pace`)."""
 
 
 def new_state(person: str) -> State:

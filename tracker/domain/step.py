@@ -14,10 +14,11 @@ from bisect import insort
 from typing import Literal
 
 from tracker.domain import accounts, feelings, latefacts, orders
-from tracker.domain.events import Event
+from tracker.domain.events import BOT, Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
 from tracker.domain.outputs import Bound, Forward, Happening, LateEvent, Output
+from tracker.domain.pace import runs_away
 from tracker.domain.refold import (
     count_sales,
     decode_event,
@@ -49,8 +50,9 @@ LARGE = MAX_KEPT_BYTES // MAX_WAITING
 """Bytes of an event up to which `MAX_WAITING` of them are bounded by their number alone."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
 
-Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded"]
+Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded", "bot", "runaway"]
 """What became of an event, in the words of the metrics."""
+CHANGED_NOTHING: frozenset[Outcome] = frozenset({"duplicate", "bot", "runaway"})
 
 
 def accept(
@@ -58,12 +60,17 @@ def accept(
 ) -> Outcome:
     """Take in one event of this person. `reached` is how far the sources are (w0, at or past the watermark): what
     is forwarded by that measure is not late at its new owner, whose watermark cannot be past it."""
+    bots_out = table.settings.bots_out
+    if bots_out and event.flags is not None and BOT in event.flags:
+        return "bot"
     if state.merged_into is not None:
         return _forward(state, event, table, max(reached, watermark), out)
     event_id = event.event_id
     mark = short_hash(event_id)
     if mark in state.ids:
         return "duplicate"
+    if bots_out and runs_away(state, event, table):
+        return "runaway"
     if table.shares and not accounts.share(state, event, table, watermark, out, reached):
         return "duplicate"
     ts = event.ts

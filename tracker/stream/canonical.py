@@ -7,12 +7,13 @@ tells the partition's source clock what it said about time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from tracker.domain.events import Event, is_identity
+from tracker.domain.events import BOT, Event, is_identity
 from tracker.domain.units import NEVER
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
+from tracker.stream.bots import is_bot
 from tracker.stream.ports import OutRecord
 from tracker.stream.sources import SourceClock
 from tracker.wire.bounds import MIN_TS
@@ -61,7 +62,9 @@ class Canonical:
         max_record_bytes: int,
         *,
         wall: bool,
+        bots: bool = True,
     ) -> None:
+        """`bots`: whether events are looked at for whether a bot caused them."""
         self._events = topics.events
         self._dead_letters = topics.dead_letters
         self._partitions = partitions[topics.events]
@@ -70,6 +73,7 @@ class Canonical:
         self._read = read
         self._tally = tally
         self._wall = wall
+        self._bots = bots
         self._merged: dict[tuple[str, str], None] = {}
 
     def take(self, records: Sequence[Any], source: SourceClock, now: int) -> tuple[list[OutRecord], int | None]:
@@ -79,6 +83,7 @@ class Canonical:
         out: list[OutRecord] = []
         add, topic, partitions, wall, read = out.append, self._events, self._partitions, self._wall, self._read
         counted, dialects, mended = self._tally.events, self._tally.dialects, self._tally.mended
+        checked = self._checked
         newest = NEVER
         marker = None
         for record in records:
@@ -91,13 +96,7 @@ class Canonical:
                 if record.timestamp_type != LOG_APPEND_TIME and not MIN_TS <= stamp <= now:
                     stamp = now
                 dialect, found = read(record, stamp)
-                if wall:
-                    found = [one if one.event.ts <= stamp + FUTURE_MS else self._bounded(one, stamp) for one in found]
-                for one in found:
-                    if not wall and one.event.flags is not None and TS_MISSING in one.event.flags:
-                        _no_time()
-                    if len(one.value) > self._largest:  # numbers may take more bytes than they came with
-                        _too_large(one.value, self._largest)
+                found = [checked(one, stamp) for one in found]
             except BadEvent as error:
                 add(self._letter(record, error, now))
                 continue
@@ -113,19 +112,35 @@ class Canonical:
                 counted[event.type, "accepted"] += 1
                 for flag in event.flags or ():
                     mended[flag] += 1
-                newest = max(newest, min(event.ts, stamp))
-                if event.anonymous_id is not None and person[0] == "c":
+                if event.ts > newest:
+                    newest = min(event.ts, max(stamp, newest))
+                if event.anonymous_id is not None and person[0] == "c" and not (event.flags and BOT in event.flags):
                     self._merge(event, person, out, now)
         if wall and newest != NEVER:
             source.read(newest)
         return out, marker
 
-    def _bounded(self, read: Read, stamp: int) -> Read:
-        """An event from the future, as of its record's time."""
-        event = read.event
-        event.ts = stamp
-        event.flags = [*(event.flags or ()), IN_FUTURE]
-        return Read(event, read.person, encode_event(event))
+    def _checked(self, read: Read, stamp: int) -> Read:
+        """An event whose time is as good as its record's, and that says whether a bot caused it. Raises `BadEvent`."""
+        event, person, value = read
+        flags: list[str] = []
+        if self._wall:
+            if event.ts > stamp + FUTURE_MS:
+                event.ts = stamp
+                flags.append(IN_FUTURE)
+        elif event.flags is not None and TS_MISSING in event.flags:
+            raise BadEvent("missing_ts", "it has no time, and under TRACKER_CLOCK=event its record's says nothing")
+        if self._bots and event.user_agent is not None and is_bot(event):
+            flags.append(BOT)
+        if flags:
+            event.flags = [*(event.flags or ()), *flags]
+            read = Read(event, person, value := encode_event(event))
+        if len(value) > self._largest:  # numbers may take more bytes than they came with
+            raise BadEvent(
+                "too_large",
+                f"the event has {len(value)} bytes; allowed by the broker's largest record: {self._largest}",
+            )
+        return read
 
     def _merge(self, event: Event, person: str, out: list[OutRecord], now: int) -> None:
         """Tell the anonymous person's partition whose they are, unless that was said lately."""
@@ -158,11 +173,3 @@ def _progress(kind: str, value: bytes | None) -> int:
     control = decode_control(kind, value)
     assert isinstance(control, Progress)
     return control.ts
-
-
-def _no_time() -> NoReturn:
-    raise BadEvent("missing_ts", "the event has no time, and under TRACKER_CLOCK=event its record's says nothing")
-
-
-def _too_large(value: bytes, largest: int) -> NoReturn:
-    raise BadEvent("too_large", f"the event has {len(value)} bytes; allowed by the broker's largest record: {largest}")

@@ -20,7 +20,7 @@ from tracker.domain.migration import migrate
 from tracker.domain.outputs import Bound, DropOff, Output, Trigger, TriggerWithheld, Withheld
 from tracker.domain.said import is_member
 from tracker.domain.state import State, decode_state, encode_state, new_state
-from tracker.domain.step import accept, advance, next_due
+from tracker.domain.step import CHANGED_NOTHING, accept, advance, next_due
 from tracker.domain.table import Table
 from tracker.domain.units import FAR, NEVER
 from tracker.errors import BadEvent
@@ -191,7 +191,9 @@ class PartitionFold:
             ts = event.ts
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
-            if outcome != "duplicate" and (outcome != "late" or event.consent is not None or key not in self._fresh):
+            if outcome not in CHANGED_NOTHING and (
+                outcome != "late" or event.consent is not None or key not in self._fresh
+            ):
                 timer, wakes = state.timer, state.facts.wakes
                 sooner = timer is None or timer > ts + table.shortest or (wakes is not None and wakes < timer)
                 if sooner or outcome == "waiting":

@@ -101,6 +101,7 @@ class RawPartition:
             self._tally,
             context.record_bytes,
             wall=self._wall,
+            bots=context.settings.bots != "off",
         )
         offset = self._done if self._marker is None else self._marker
         if offset is None:

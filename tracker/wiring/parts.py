@@ -60,6 +60,7 @@ def config_of(settings: Settings, sources: Sequence[str] = (), partitions: int =
         allowed_lateness=settings.allowed_lateness,
         state_ttl=settings.state_ttl,
         consent_default=settings.consent_default == "allow",
+        bots_out=settings.bots == "exclude",
     )
     return Config(tuple(map(to_text, models)), fold, FOLD_VERSION, tuple(sources), partitions)
 
