@@ -15,13 +15,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from multiprocessing import get_context
 from random import Random
 from typing import NamedTuple
 
 import click
 
-from tests.dialects.mutation import Mutant, Seed, mutated, seeds
+from tests.dialects.mutation import EXAMPLE, MAPPED, Mutant, Seed, mutated, seeds
 from tracker.domain.units import NEVER
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
@@ -29,8 +30,10 @@ from tracker.stream.canonical import LOG_APPEND_TIME, Canonical
 from tracker.stream.sources import EventSource, WallSource
 from tracker.wire.control import control_kind, decode_control
 from tracker.wire.decode import REASONS, decode_event
+from tracker.wire.dialects import Dialect
 from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
+from tracker.wiring.mappings import load_mapping
 
 BATCH = 500
 NOW = 1_780_000_000_000
@@ -65,7 +68,7 @@ def batch(grown: list[Seed], seed: int, number: int) -> list[Mutant]:
 def examine(records: Sequence[Mutant], dialect: str, *, wall: bool) -> Counter[str]:
     """What became of them: `accepted`, `skipped`, `marker`, or a dead letter's reason. Raises `Broken`."""
     tally = Tally()
-    ingest = Canonical(TOPICS, PARTITIONS, reader_of(dialect), tally, RECORD_BYTES, wall=wall)
+    ingest = Canonical(TOPICS, PARTITIONS, reader_of(_spoken(dialect)), tally, RECORD_BYTES, wall=wall)
     source = WallSource(0) if wall else EventSource()
     raw = [Raw(record.value, record.headers, offset) for offset, record in enumerate(records)]
     markers = [one for one in raw if one.headers and control_kind(one.headers) == "progress"]
@@ -99,6 +102,11 @@ def examine(records: Sequence[Mutant], dialect: str, *, wall: bool) -> Counter[s
     if not wall and mark is not None and mark not in {_said(marker) for marker in markers}:
         raise Broken(f"time is at {mark}, which no marker said")
     return found
+
+
+@cache
+def _spoken(dialect: str) -> str | Dialect:
+    return load_mapping(EXAMPLE.with_suffix(".yaml"))[0] if dialect == MAPPED else dialect
 
 
 def _said(marker: Raw) -> int | None:

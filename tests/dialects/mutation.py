@@ -3,6 +3,7 @@ nested, numbers huge, texts long."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from random import Random
@@ -17,6 +18,9 @@ from tracker.wire.control import Progress, control_headers, encode_control
 from tracker.wire.reading import CANONICAL
 
 HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "docs" / "examples" / "kasse.json"
+MAPPED = "kasse"
+"""The dialect that the mapping beside the example describes."""
 LONG = b'"' + b"x" * 9000 + b'"'
 WEIRD = (
     b"null", b"true", b"false", b"0", b"-1", b"1e400", b"-1e-400", b"1e308", b"NaN", b"9" * 19, b"9" * 400, b"9" * 5000,
@@ -76,6 +80,7 @@ def seeds() -> list[Seed]:
     structured = msgspec.json.encode({**cloud, "data": msgspec.Raw(value.value)})
     return [
         *found,
+        *(_seed(MAPPED, msgspec.json.encode(record), ()) for record in json.loads(EXAMPLE.read_text("utf-8"))),
         _seed(CANONICAL, value.value, attributes),
         _seed(CANONICAL, structured, (("content-type", b"application/cloudevents+json"),)),
         _seed(CANONICAL, structured, ()),

@@ -6,11 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.unit.test_canonical import Raw
 from tracker.domain.events import Event, Item
 from tracker.errors import BadEvent
 from tracker.wire.decode import REASONS
 from tracker.wire.dialects.segment import RUDDERSTACK, SEGMENT
 from tracker.wire.dialects.segment.names import type_of
+from tracker.wire.reading import AUTO, reader_of
 
 STAMP = 1_700_000_000_000
 
@@ -327,6 +329,19 @@ def test_who_unsubscribes_wants_no_more_mail() -> None:
     assert consent is not None
     assert (consent.marketing, consent.analytics) == (False, True)
     assert one(type="identify", anonymousId="v").type == "customer_updated", "nobody is identified"
+
+
+def test_a_topic_may_mix_it_with_the_canonical_form() -> None:
+    plain = {"event_id": "e", "type": "page_viewed", "ts": STAMP, "anonymous_id": "v"}
+    mendable = {**plain, "ts": "2026-03-02T10:00:00Z", "event_id": 7}
+    misleading = {**plain, "type": "track", "messageId": "m"}
+    timeless = {name: given for name, given in plain.items() if name != "ts"}
+    values = [json.dumps(one).encode() for one in (plain, mendable, misleading, timeless)]
+    read = reader_of(AUTO)
+    for value in values:
+        for after in (call(), value, value):
+            expected = "segment" if after == call() else "canonical"
+            assert read(Raw(after, timestamp=STAMP), STAMP).dialect == expected
 
 
 def test_rudderstack_is_told_by_its_own_id() -> None:
