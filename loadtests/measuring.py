@@ -119,9 +119,9 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def worker(
-    where: Servers, topics: Topics, settings: Mapping[str, str], profile: Path | None = None
+    where: Servers, topics: Topics, settings: Mapping[str, str], profile: Path | None = None, only: str = "track"
 ) -> AsyncIterator[Worker]:
-    """`tracker worker --only track --processes 1` in a process of its own, started and stopped as in production;
+    """`tracker worker --only track --processes 1` (or another stage) in a process of its own, started and stopped as in production;
     `settings` are further variables. The block begins when it is connected."""
     environment = {
         **os.environ,
@@ -135,7 +135,7 @@ async def worker(
         **settings,
     }
     program = ["loadtests.profiled", str(profile)] if profile else ["tracker"]
-    command = [sys.executable, "-m", *program, "worker", "--only", "track", "--processes", "1"]
+    command = [sys.executable, "-m", *program, "worker", "--only", only, "--processes", "1"]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes no time
             command, env=environment, stdout=log, stderr=log, start_new_session=True
