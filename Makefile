@@ -24,7 +24,7 @@ KAFKA := tests/kafka/lib/.is-complete
 COMPILED := build/compiled/.is-complete
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. COMPILE_HOT_PATH=1
 
-.PHONY: help setup demo test test-fast test-compiled compiled lint types format lock bench faults clean redis
+.PHONY: help setup demo test test-fast test-compiled compiled lint types format lock bench faults fuzz clean redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ bench: $(COMPILED) $(KAFKA) redis ## Measure the compiled hot path on real Kafka
 
 faults: $(DEV) $(KAFKA) redis ## Break everything for hours, see what is lost: make faults ARGS='--seed 2 --minutes 60'
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: $(DEV) ## Send ingest records that nobody should send: make fuzz ARGS='--records 10000000 --seed 1'
+	@$(BIN)/python -m tests.dialects.fuzz $(ARGS)
 
 clean: ## Remove everything that the targets made
 	rm -rf $(VENV) build dist tests/kafka/lib tests/kafka/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

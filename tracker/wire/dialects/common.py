@@ -13,6 +13,8 @@ import msgspec
 from tracker.errors import BadEvent
 from tracker.wire.bounds import MAX_DEPTH, MAX_TYPE
 
+LONGEST_NAME = 256
+"""Characters of a name that are looked at (and remembered): those of a type, and room for separators."""
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_WORD = re.compile(r"[\W_]+")
 
@@ -30,9 +32,13 @@ def json_object(value: bytes) -> dict[str, Any]:
     return raw
 
 
-@lru_cache(maxsize=4096)
 def snake(name: str) -> str:
     """A producer's event name as a type: `Quiz Started`, `quizStarted` and `quiz-started` are `quiz_started`."""
+    return _snake(name[:LONGEST_NAME])
+
+
+@lru_cache(maxsize=4096)
+def _snake(name: str) -> str:
     return _NOT_WORD.sub("_", _WORD_BORDER.sub("_", name)).strip("_").lower()[:MAX_TYPE]
 
 

@@ -6,11 +6,9 @@ import re
 from functools import lru_cache
 
 from tracker.domain.events import EVENT_TYPES
-from tracker.wire.dialects.common import snake
+from tracker.wire.dialects.common import LONGEST_NAME, snake
 
 _SEPARATORS = re.compile(r"[\W_]+")
-_LONGEST = 256
-"""Characters of a name that are looked at: what a type may have, and room for separators."""
 
 _TABLE = """
     Products Searched                   search_performed
@@ -123,7 +121,7 @@ NOT_THEIRS = frozenset({"email_delivered", "email_bounced", "push_notification_r
 def type_of(name: str) -> str:
     """The type of a track call's event; that of a name which nobody specified is the name in snake case, empty where
     it has no letter or digit of the Latin alphabet."""
-    return _type_of(name[:_LONGEST])
+    return _type_of(name[:LONGEST_NAME])
 
 
 @lru_cache(maxsize=4096)
