@@ -25,6 +25,7 @@ from tracker.domain.state import (
     unframed,
 )
 from tracker.domain.table import Table
+from tracker.domain.units import FAR
 
 Entry = tuple[int, str, bytes]
 """An event as it is kept: (ts, event_id, encoded event); sorts in fold order."""
@@ -58,8 +59,9 @@ def fold_again(state: State, table: Table, watermark: int, out: list[Output], mo
     fired = {(h.message.rule, h.key, h.message.due_at) for h in happenings if isinstance(h, TriggerFired)}
     for trigger in state.said.triggers:
         trigger.gone = trigger.detected_at > state.base_ts and (trigger.rule, trigger.key, trigger.due) not in fired
+    undecided = entries[folded][0] if folded < len(entries) else FAR
     for known in state.said.sessions:
-        known.gone = known.start > state.base_ts and known.id not in alive
+        known.gone = state.base_ts < known.start < undecided and known.id not in alive
     count_sales(state, out, facts, state.facts.order_count, state.facts.revenue, table)
     state.facts = facts
     state.tail = b"".join(framed(raw) for _, _, raw in entries[:folded])

@@ -89,6 +89,10 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
         if said.left.get(move.model) == move.journey_id:
             return
         said.left[move.model] = move.journey_id
+    elif move.direction == "converted" and not _converts(said, move):
+        if move.from_phase == move.to_phase or _is_converted(said, move.journey_id):
+            return
+        move = msgspec.structs.replace(move, direction="enter" if move.from_phase is None else "forward")
     if move.session_id is not None and all(known.id != move.session_id for known in said.sessions):
         session = state.facts.session
         start = session.start if session is not None and session.id == move.session_id else move.at
@@ -121,6 +125,25 @@ def _say_transition(state: State, move: Transition, table: Table, out: list[Outp
     if not behind:
         said.phases[move.journey_id] = move.to_phase
     out.append(move)
+
+
+def _converts(said: Said, move: Transition) -> bool:
+    """Whether to say a conversion: once for each journey, and for no more journeys than there were orders. One that
+    comes after a later order takes its journey, and the later one the next; or shows that there was one before."""
+    order = move.order_id or move.event_id or ""
+    journeys = {journey for model, journey, _ in said.converted if model == move.model and journey}
+    orders = {order for model, _, order in said.converted if model == move.model}
+    known = order in orders
+    if move.journey_id in journeys or (known and len(journeys) >= len(orders)):
+        if not known:
+            said.converted.append((move.model, "", order))
+        return False
+    said.converted.append((move.model, move.journey_id, order))
+    return True
+
+
+def _is_converted(said: Said, journey_id: str) -> bool:
+    return any(journey == journey_id for _, journey, _ in said.converted)
 
 
 def _say_session(state: State, closed: SessionClosed, out: list[Output]) -> None:

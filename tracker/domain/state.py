@@ -311,6 +311,9 @@ class Said(msgspec.Struct, array_like=True, gc=False):
     triggers: list[SaidTrigger] = []
     felt: list[tuple[str, int, str, str, str, str, int | None]] = []
     """Scores of recent events that were counted: (event id, at, model, phase, touchpoint, kind, score)."""
+    converted: list[tuple[str, str, str]] = []
+    """(model, journey id, order) of the journeys said to have converted, as far as recent events, folded again, may
+    convert others by the same order; without a journey for an order that found its own converted by another."""
 
 
 class State(msgspec.Struct, array_like=True, gc=False):

@@ -32,6 +32,7 @@ from tracker.domain.refold import (
 )
 from tracker.domain.said import say
 from tracker.domain.state import (
+    MAX_CONVERTED,
     MAX_KEPT_BYTES,
     MAX_TAIL,
     MAX_WAITING,
@@ -202,9 +203,13 @@ def _fold_live(state: State, event: Event, table: Table, happenings: list[Happen
 
 
 def _fold_waiting(state: State, table: Table, happenings: list[Happening], out: list[Output]) -> None:
-    _, _, raw = state.waiting.pop(0)
+    ts, _, raw = state.waiting.pop(0)
     keep_base(state)
     _fold_live(state, decode_event(raw), table, happenings, out)
+    session = state.facts.session
+    for known in state.said.sessions:
+        if known.start == ts:  # folded again it had to wait, so only now it shows whether it still begins a session
+            known.gone = session is None or session.id != known.id
     state.tail += framed(raw)
     state.tail_count += 1
 
@@ -257,6 +262,8 @@ def _settle(state: State) -> None:
     said.moves, said.entered, said.orders, said.triggers, said.felt = [], {}, b"", [], []
     tracks = state.facts.tracks
     alive = {journey.id for t in tracks for journey in (t.journey, *t.converted) if journey is not None}
+    over = {journey.id for track in tracks for journey in track.converted}
+    said.converted = [known for known in said.converted if known[1] and known[1] not in over][-MAX_CONVERTED:]
     said.phases = {journey: phase for journey, phase in said.phases.items() if journey in alive}
     said.sessions = [s for s in said.sessions if open_session is not None and s.id == open_session.id]
 
