@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.unit.test_canonical import Raw
-from tracker.domain.events import Event, Item
+from tracker.domain.events import Consent, Event, Item
 from tracker.errors import BadEvent
 from tracker.wire.decode import REASONS
 from tracker.wire.dialects.segment import RUDDERSTACK, SEGMENT
@@ -257,6 +257,7 @@ def test_real_traffics_variety_is_understood() -> None:
         ({"properties": {"currency": 7}}, "bad_currency", "properties.currency"),
         ({"properties": {"total": "a lot"}}, "bad_number", "properties.total"),
         ({"type": "alias", "userId": "u"}, "missing_id", "previousId"),
+        ({"type": "alias", "previousId": "v"}, "missing_id", "userId"),
         ({"type": "group"}, "missing_id", "groupId"),
         ({"type": "identify", "traits": {"segments": [1]}}, "wrong_type", "traits.segments"),
         ({"batch": []}, "wrong_type", "batch"),
@@ -311,6 +312,9 @@ def test_context_says_where_and_what_for() -> None:
     assert event.consent is not None
     assert (event.consent.marketing, event.consent.analytics) == (False, True), "the strictest counts"
     assert event.device == "mobile"
+    traits = {"consent": {"marketing": True}, "segments": "vip", "email": "u@example.com", "plan": "premium"}
+    known = one(type="identify", userId="u", traits=traits)
+    assert (known.consent, known.segments, known.properties) == (Consent(True), ["vip"], {"plan": "premium"})
     assert one(context={"userAgentData": {"mobile": False}, "campaign": {"source": ""}}).device == "desktop"
     assert one(context={"campaign": {"source": ""}, "consent": {}}) == one()
     campaign = one(context={"campaign": {"source": 7}}).campaign

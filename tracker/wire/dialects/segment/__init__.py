@@ -4,6 +4,7 @@ identify, page, screen, alias and group, each by itself or many in a `batch`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
@@ -137,8 +138,8 @@ def _event(call: Call, stamp: int) -> Event:
         _traits(call, event)
     elif kind == "alias":
         event.type = "identified"
-        if call.previous_id is None:
-            raise BadEvent("missing_id", "previousId is missing; an alias call says who is called userId from now on")
+        if call.previous_id is None or not event.customer_id:
+            raise BadEvent("missing_id", "previousId or userId is missing; an alias call says which id becomes which")
         event.anonymous_id = text_id(call.previous_id, "previousId")
     elif kind == "group":
         event.type = "customer_updated"
@@ -190,18 +191,23 @@ def _device(context: Context) -> str | None:
 
 
 def _campaign(given: Campaign) -> Campaign | None:
-    source, medium, name = given.source or None, given.medium or None, given.name or None
-    return given if source or medium or name else None
+    given.source, given.medium, given.name = given.source or None, given.medium or None, given.name or None
+    return given if given.source or given.medium or given.name else None
 
 
 def _consent(context: Context) -> Consent | None:
-    """Of the categories, whose names each shop chooses, those that say what they are for; the strictest counts."""
+    preferences = (context.consent or {}).get("categoryPreferences")
+    if isinstance(preferences, dict):
+        return _agreed(preferences.items())
     said: list[tuple[Any, Any]] = []
-    if isinstance(preferences := (context.consent or {}).get("categoryPreferences"), dict):
-        said += preferences.items()
     for field, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         if isinstance(names := (context.consent_management or {}).get(field), list):
             said += [(name, allowed) for name in names]
+    return _agreed(said)
+
+
+def _agreed(said: Iterable[tuple[Any, Any]]) -> Consent | None:
+    """Of the categories, whose names each shop chooses, those that say what they are for; the strictest counts."""
     found: dict[str, bool] = {}
     for name, allowed in said:
         purpose = _PURPOSES.get(name.lower()) if isinstance(name, str) else None
@@ -255,4 +261,6 @@ def _traits(call: Call, event: Event) -> None:
     if not traits:
         return
     event.segments = _segments(traits, "traits") or event.segments
+    if isinstance(said := traits.get("consent"), dict):
+        event.consent = _agreed(said.items()) or event.consent
     event.properties = {name: given for name, given in traits.items() if name not in _NOT_KEPT} or None
