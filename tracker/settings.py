@@ -90,6 +90,19 @@ class Settings:
     schema_registry_url: str = setting(
         HttpUrl(), "", "The registry of the schemas with which Avro and Protobuf records were written."
     )
+    customer_ids: tuple[str, ...] = setting(
+        Names(
+            "as-is|trim|lower|number|uuid",
+            "as-is, or some of trim, lower, number and uuid separated by commas, for example trim,lower",
+        ),
+        "as-is",
+        "How customer ids that are written in different ways are made to agree; see docs/identity.md.",
+    )
+    blocked_ids: tuple[str, ...] = setting(
+        Names(r".{1,128}", "ids separated by commas, for example kiosk-1,kiosk-2", empty=True),
+        "",
+        "Ids that name nobody, besides null, guest and the like: of a till, a kiosk, a test user.",
+    )
     direct: bool = setting(
         Switch(),
         "off",
@@ -227,6 +240,8 @@ def check(settings: Settings) -> None:
         refuse("session_gap", f"it must be shorter than TRACKER_SESSION_CAP, which is {shown}")
     if settings.allowed_lateness + settings.session_cap >= settings.state_ttl:
         refuse("state_ttl", "it must be longer than TRACKER_SESSION_CAP + TRACKER_ALLOWED_LATENESS")
+    if "as-is" in settings.customer_ids and len(settings.customer_ids) > 1:
+        refuse("customer_ids", "as-is stands alone")
     own = [topic for topic in settings.raw_topics if topic.startswith("journey.")]
     if own:
         refuse("raw_topics", f"{own[0]} is the tracker's own; see TRACKER_DIRECT for events written there")

@@ -21,6 +21,7 @@ from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer, RedisService
 from tracker.broker.raw import RawWriter
 from tracker.demo.simulation import simulation
+from tracker.domain.claims import is_claim
 from tracker.domain.events import Event
 from tracker.domain.state import State, decode_state
 from tracker.domain.units import NEVER
@@ -79,7 +80,7 @@ async def outcome(pipeline: Pipeline, redis_server: RedisService) -> Outcome:
     with redis_server.client() as store:
         for key in store.scan_iter(match=f"{pipeline.prefix}{{p*}}:s:*", count=1000):
             person = key.decode().partition(":s:")[2]
-            if person not in {"config", "lineups"}:
+            if person not in {"config", "lineups"} and not is_claim(person.encode()):
                 states[person] = decode_state(store.get(key))
         for partition in range(PARTITIONS):
             entries += store.hlen(f"{pipeline.prefix}{{p{partition}}}:outbox")

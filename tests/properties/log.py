@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tests.properties.runner import table
+from tracker.domain.claims import is_claim
 from tracker.domain.events import Event
 from tracker.domain.lineup import Lineup
 from tracker.domain.model import FoldSettings
@@ -162,7 +163,7 @@ class Worker:
 
     def people(self) -> dict[str, State]:
         """The stored states, without their timers: a lower bound may be any."""
-        found = {person: decode_state(state) for person, state in self.states.items()}
+        found = {person: decode_state(state) for person, state in self.states.items() if not is_claim(person.encode())}
         for state in found.values():
             state.timer = None
         return found

@@ -12,8 +12,9 @@ from tests.oracle.naive import fold
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import END_OF_TIME
 from tests.properties.strategies import SHORT_STEPS, START, STEPS, as_person, event
+from tracker.domain.claims import is_claim
 from tracker.domain.events import Event
-from tracker.wire.control import FORWARD_HEADER, Merge, control_kind, decode_control
+from tracker.wire.control import CONTROL_HEADER, FORWARD_HEADER, Merge, control_kind, decode_control
 from tracker.wire.partition import partition_of
 
 MINUTES = 60_000
@@ -61,8 +62,15 @@ def send_on(log: Log, worker: Worker) -> None:
         for topic, key, value in worker.said[before:]:
             if topic == TOPICS.events:
                 assert partition_of(key, 1) == 0
-                absorb = value[:1] != b"{"
-                log.add(key, value, [("tracker-control", b"absorb")] if absorb else [(FORWARD_HEADER, b"1")])
+                log.add(key, value, [_header(key, value)])
+
+
+def _header(key: bytes, value: bytes) -> tuple[str, bytes]:
+    if value[:1] != b"{":
+        return CONTROL_HEADER, b"absorb"
+    if b'"event_id"' in value:
+        return FORWARD_HEADER, b"1"
+    return CONTROL_HEADER, b"claim" if is_claim(key) else b"merge"
 
 
 @given(

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tests.oracle.naive import joined
 from tests.properties.log import TOPICS, Log, LogRecord, Worker
 from tests.properties.runner import Person
 from tests.properties.test_batches import send_on
@@ -114,11 +115,17 @@ def own_id(event: Event) -> str:
 
 def people(events: Sequence[Event]) -> list[str]:
     """Who each event turns out to be of: a visitor is the first customer who identifies on the device, until a second
-    one does; from then on the device stands alone."""
+    one does; from then on the device stands alone. Where only one customer acts, the ids of orders, carts and checkouts
+    link as well."""
     links: dict[str, dict[str, int]] = defaultdict(dict)
     for event in sorted(events, key=lambda event: event.ts):
         if event.anonymous_id is not None and is_identity(event.customer_id):
             links[event.anonymous_id].setdefault(f"c:{event.customer_id}", event.ts)
+    customers = {event.customer_id for event in events if is_identity(event.customer_id)}
+    if len(customers) == 1:  # by whatever order, cart or checkout both name, too
+        (customer,) = customers
+        for visitor in joined(event for event in events if event.customer_id is None or event.customer_id == customer):
+            links[visitor].setdefault(f"c:{customer}", 0)
     return [_whose(event, links) for event in events]
 
 

@@ -111,7 +111,7 @@ def test_a_pair_of_ids_is_told_once_per_partition_and_only_of_real_ids() -> None
 
 
 def test_the_least_recently_seen_pair_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.stream.canonical.MERGES_REMEMBERED", 2)
+    monkeypatch.setattr("tracker.stream.links.REMEMBERED", 2)
     maker = canonical()
     told = []
     for customer in ("c1", "c2", "c1", "c3", "c1", "c2"):

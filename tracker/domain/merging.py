@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracker.domain import accounts, identity, orders
+from tracker.domain import accounts, claims, identity, orders
 from tracker.domain.ids import short_hash
 from tracker.domain.migration import migrate_facts
 from tracker.domain.outputs import AbsorbState, Forward, Happening, Merged, Output, Transition
@@ -64,6 +64,7 @@ def merge(
     state.base_ts = fresh.base_ts
     drop_tail(state)
     state.merged_into = customer
+    claims.pass_on(state, customer, out)
 
 
 def absorb(state: State, source: str, payload: bytes, table: Table, watermark: int, out: list[Output]) -> bool:

@@ -246,6 +246,23 @@ class AbsorbState(msgspec.Struct, gc=False):
     payload: bytes
 
 
+class Claimed(msgspec.Struct, gc=False):
+    """An id that a merged visitor (`instead`) named is `person`'s: on its way to where claims of that key are kept."""
+
+    key: str
+    person: str
+    ts: int
+    instead: str
+
+
+class Linked(msgspec.Struct, gc=False):
+    """A visitor and a customer named the same id: on its way to the visitor, who joins the customer."""
+
+    visitor: str
+    customer: str
+    ts: int
+
+
 class LateEvent(msgspec.Struct, gc=False):
     """An event older than the allowed lateness: reported, with how late it was in ms."""
 
@@ -294,5 +311,7 @@ Output = (
     | Bound
     | Forward
     | AbsorbState
+    | Claimed
+    | Linked
     | LateEvent
 )

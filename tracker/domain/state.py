@@ -22,6 +22,7 @@ MAX_PENDING = 50
 MAX_SENT = 50
 MAX_SAID_TRIGGERS = 50
 MAX_IDS = 20
+MAX_CLAIMS = 100
 MAX_CHANNELS = 20
 MAX_SEGMENTS = 20
 MAX_SCORES = 20
@@ -357,6 +358,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Of an account: who hears of its orders."""
     pace: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Where two windows of time began (ms) and how many events were counted in them (see `pace`)."""
+    claims: dict[str, int] = {}
+    """The keys of the order, cart and checkout ids that they named lately (see `claims`), and when."""
 
 
 def new_state(person: str) -> State:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import Literal
 
-from tracker.domain import accounts, feelings, latefacts, orders
+from tracker.domain import accounts, claims, feelings, latefacts, orders
 from tracker.domain.events import BOT, Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
@@ -78,7 +78,12 @@ def accept(
     facts = state.facts
     late_by = watermark - table.lateness - ts
     if late_by > 0 or ts < state.base_ts:
-        return take_late(state, event, table, watermark, max(late_by, 0), out)
+        outcome = take_late(state, event, table, watermark, max(late_by, 0), out)
+        if outcome == "applied":
+            claims.note(state, event, out)
+        return outcome
+    if event.order_id is not None or event.cart_id is not None or event.checkout_id is not None:
+        claims.note(state, event, out)
     event.user_agent = None
     if event.properties is not None:
         event.properties = table.kept(event)
@@ -163,6 +168,8 @@ def _forward(state: State, event: Event, table: Table, reached: int, out: list[O
     if late_by > 0 and not (rule.orders or rule.refund or event.consent is not None):
         out.append(LateEvent(state.facts.person, event, late_by))
         return "late"
+    if event.order_id is not None or event.cart_id is not None or event.checkout_id is not None:
+        claims.note(state, event, out)
     out.append(Forward(state.merged_into, event))
     return "forwarded"
 
@@ -272,6 +279,7 @@ def _expire(state: State) -> bool:
     """Long silence: only lifetime facts stay. Answers whether there are any."""
     state.facts = orders.lifetime(state.facts)
     state.said = Said()
+    state.claims = {}
     drop_tail(state)
     state.expired = True
     facts = state.facts

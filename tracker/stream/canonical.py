@@ -1,6 +1,6 @@
 """Raw records become records of the log: decoded, validated, keyed by person, with what they say about identity.
 
-Pure but for the cache of merges sent. A batch of one raw partition gives the records to append, in order, and
+Pure but for the memory of links sent. A batch of one raw partition gives the records to append, in order, and
 tells the partition's source clock what it said about time.
 """
 
@@ -9,25 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracker.domain.events import BOT, Event, is_identity
+from tracker.domain.events import BOT
 from tracker.domain.units import NEVER
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
 from tracker.stream.bots import is_bot
+from tracker.stream.links import Links
 from tracker.stream.ports import OutRecord
 from tracker.stream.sources import SourceClock
 from tracker.wire.bounds import MIN_TS
 from tracker.wire.control import (
     CONTROL_HEADER,
-    Merge,
     Progress,
-    control_headers,
     control_kind,
     decode_control,
-    encode_control,
 )
 from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.decode import encode_event
+from tracker.wire.identities import Identities
 from tracker.wire.partition import partition_of
 from tracker.wire.reading import Read, Reader
 from tracker.wire.times import TS_MISSING
@@ -39,9 +38,8 @@ IN_FUTURE = "ts_in_future"
 LOG_APPEND_TIME = 1
 OVERHEAD = 8 * 1024
 """What a record may have besides its value: the key, and a dead letter's headers."""
-MERGES_REMEMBERED = 20_000
 _NO_HEADERS: list[tuple[str, bytes]] = []
-_MERGE_HEADERS = control_headers(Merge("", 0))
+AS_THEY_ARE = Identities()
 
 # Whatever else reading a record can end with, it is that record's fault and must not stop the line.
 UNEXPECTED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -63,6 +61,7 @@ class Canonical:
         *,
         wall: bool,
         bots: bool = True,
+        identities: Identities = AS_THEY_ARE,
     ) -> None:
         """`bots`: whether events are looked at for whether a bot caused them."""
         self._events = topics.events
@@ -74,7 +73,8 @@ class Canonical:
         self._tally = tally
         self._wall = wall
         self._bots = bots
-        self._merged: dict[tuple[str, str], None] = {}
+        self._identities = identities
+        self._links = Links(self._events, self._partitions)
 
     def take(self, records: Sequence[Any], source: SourceClock, now: int) -> tuple[list[OutRecord], int | None]:
         """(what to append, offset of the last progress marker) for aiokafka's records of one partition, read at
@@ -82,6 +82,7 @@ class Canonical:
         record's events all count or, where one is refused, none."""
         out: list[OutRecord] = []
         add, topic, partitions, wall, read = out.append, self._events, self._partitions, self._wall, self._read
+        links = self._links
         counted, dialects, mended = self._tally.events, self._tally.dialects, self._tally.mended
         checked = self._checked
         newest = NEVER
@@ -114,14 +115,20 @@ class Canonical:
                     mended[flag] += 1
                 if event.ts > newest:
                     newest = min(event.ts, max(stamp, newest))
-                if event.anonymous_id is not None and person[0] == "c" and not (event.flags and BOT in event.flags):
-                    self._merge(event, person, out, now)
+                if event.flags and BOT in event.flags:
+                    continue
+                if event.anonymous_id is not None and person[0] == "c":
+                    links.merge(event, person, out, now)
+                if event.order_id is not None or event.cart_id is not None or event.checkout_id is not None:
+                    links.claim(event, person, out, now)
         if wall and newest != NEVER:
             source.read(newest)
         return out, marker
 
     def _checked(self, read: Read, stamp: int) -> Read:
         """An event whose time is as good as its record's, and that says whether a bot caused it. Raises `BadEvent`."""
+        if self._identities.needed(read.event):
+            read = self._identities.read(read)
         event, person, value = read
         flags: list[str] = []
         if self._wall:
@@ -141,23 +148,6 @@ class Canonical:
                 f"the event has {len(value)} bytes; allowed by the broker's largest record: {self._largest}",
             )
         return read
-
-    def _merge(self, event: Event, person: str, out: list[OutRecord], now: int) -> None:
-        """Tell the anonymous person's partition whose they are, unless that was said lately."""
-        anonymous = event.anonymous_id
-        if not is_identity(anonymous):
-            return
-        pair = (f"a:{anonymous}", person)
-        merged = self._merged
-        if pair in merged:
-            merged[pair] = merged.pop(pair)  # to the end: the least recently seen goes first
-            return
-        merged[pair] = None
-        if len(merged) > MERGES_REMEMBERED:
-            del merged[next(iter(merged))]
-        key = pair[0].encode()
-        value = encode_control(Merge(person, event.ts))
-        out.append(OutRecord(self._events, partition_of(key, self._partitions), key, value, _MERGE_HEADERS, now))
 
     def _letter(self, record: Any, error: BadEvent, now: int) -> OutRecord:
         self._tally.dead_letters[error.reason] += 1

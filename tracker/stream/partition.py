@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from tracker.domain import claims
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
 from tracker.domain.lineup import Lineup, mark_of
@@ -30,6 +31,7 @@ from tracker.stream.ports import Record
 from tracker.wire.control import (
     CONTROL_HEADER,
     Absorb,
+    Claim,
     Config,
     Control,
     Merge,
@@ -118,6 +120,7 @@ class PartitionFold:
 
     def _clear_batch(self) -> None:
         self._dirty: set[bytes] = set()
+        self._claims: set[bytes] = set()
         self._gone: set[bytes] = set()
         self._timers: dict[bytes, int | None] = {}
         self._heap: list[tuple[int, bytes]] = []
@@ -131,7 +134,9 @@ class PartitionFold:
         """Look through a batch: whose states it touches, and the highest watermark it can reach."""
         cache = self._cache
         wanted = {
-            key for record in records if (key := record.key) is not None and key not in cache and key[1:2] == b":"
+            key
+            for record in records
+            if (key := record.key) is not None and key not in cache and (key[1:2] == b":" or claims.is_claim(key))
         }
         ahead: Marks | None = None
         for record in records:
@@ -226,7 +231,13 @@ class PartitionFold:
                 self.config = control
                 self.config_changed = True
                 self._reached, _ = self.marks.own(self.config.sources, self._partitions)
-        elif isinstance(control, Merge | Absorb) and record.key is not None and record.key in self._cache:
+        elif record.key is None or record.key not in self._cache:
+            pass
+        elif isinstance(control, Claim):
+            self._take_claim(record.key, control, out)
+            if out:
+                self._say(out, record.offset)
+        elif isinstance(control, Merge | Absorb) and record.key[1:2] == b":":
             watermark, table = self.position.watermark, self._table_of(record.key)
             state = self._state(record.key, table, out)
             if isinstance(control, Merge):
@@ -238,6 +249,33 @@ class PartitionFold:
             if out:
                 self._say(out, record.offset)
         return True
+
+    def _take_claim(self, key: bytes, control: Claim, out: list[Output]) -> None:
+        if not claims.is_claim(key) or control.ts + claims.CLAIM_TTL <= self.position.watermark:
+            return
+        stored = self._cache[key]
+        known = claims.decode_claims(stored) if stored is not None else claims.Claims(control.ts + claims.CLAIM_TTL)
+        claims.claim(known, control.person, control.ts, control.instead, out)
+        self._keep_claims(key, known, known.timer or known.until)
+
+    def _keep_claims(self, key: bytes, known: claims.Claims, timer: int) -> None:
+        if known.timer != timer:
+            known.timer = self._timers[key] = timer
+            if timer <= self._until:
+                heappush(self._heap, (timer, key))
+        self._cache[key] = claims.encode_claims(known)
+        self._dirty.add(key)
+        self._claims.add(key)
+
+    def _expire_claims(self, key: bytes, stored: bytes, due: int) -> None:
+        known = claims.decode_claims(stored)
+        if known.timer != due:
+            return
+        if known.until > due:
+            self._keep_claims(key, known, known.until)
+        else:
+            self._forget(key)
+            self.position = Position(self.position.offset, self.position.watermark, due, key.decode())
 
     def _advance_time(self, offset: int, out: list[Output]) -> bool:
         watermark = max(self.marks.watermark(self._partitions), self.position.watermark)
@@ -252,7 +290,12 @@ class PartitionFold:
                 break
             due, key = heappop(heap)
             stored = self._cache[key]
-            if stored is None or (state := decode_state(stored)).timer != due:
+            if stored is None:
+                continue
+            if key[1:2] != b":":
+                self._expire_claims(key, stored, due)
+                continue
+            if (state := decode_state(stored)).timer != due:
                 continue
             table = self._table_of(key)
             if state.lineup != table.mark:
@@ -379,7 +422,7 @@ class PartitionFold:
         cache = self._cache
         gone = self._gone - self._dirty
         known_now = self._fresh & self._dirty
-        self._counts["people"] += len(known_now)
+        self._counts["people"] += len(known_now) - len(known_now & self._claims)
         if self.table.account is not None:
             self._counts["people"] -= sum(key[:1] == b"b" for key in known_now)
         self._fresh -= known_now

@@ -18,6 +18,7 @@ from tracker.stream.flow import Flow
 from tracker.stream.ports import Dialects, OutRecord
 from tracker.stream.sources import EventSource, SourceClock, WallSource
 from tracker.wire.control import source_name
+from tracker.wire.identities import Identities
 from tracker.wire.topics import Topics
 
 SAY_EVERY_EVENT_MS = 60_000
@@ -102,6 +103,7 @@ class RawPartition:
             context.record_bytes,
             wall=self._wall,
             bots=context.settings.bots != "off",
+            identities=Identities(context.settings.customer_ids, context.settings.blocked_ids),
         )
         offset = self._done if self._marker is None else self._marker
         if offset is None:

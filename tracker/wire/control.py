@@ -6,6 +6,7 @@
 | `passed` | JSON `{"partitions": {"0": [w0, w1]}}` | track, to every partition |
 | `config` | JSON `Config` | the partition's owner, to its partition |
 | `merge` | JSON `{"customer": "c:<id>", "ts": ms}`, key `a:<id>` | ingest, to the anonymous person's partition |
+| `claim` | JSON `{"person": "c:<id>", "ts": ms}`, key `order:<id>` | ingest, and track for merged people |
 | `absorb` | MessagePack `Absorb`, key `c:<id>` | track, to the customer's partition |
 | `progress` | JSON `{"ts": ms}` | `tracker replay`, to every raw partition: everything before is written |
 """
@@ -22,7 +23,8 @@ from tracker.errors import BadEvent
 
 CONTROL_HEADER = "tracker-control"
 FORWARD_HEADER = "tracker-forward"
-"""Header (value `1`) of an event that track sent on to the partition of the person it belongs to now."""
+"""Header (value `1`) of an event that track sent on to the partition of the person it belongs to now, and of a merge or
+claim that follows from others."""
 
 LATEST = 253_402_300_799_999
 """The end of the year 9999, in ms."""
@@ -59,6 +61,15 @@ class Merge(msgspec.Struct, frozen=True):
     ts: int
 
 
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The record's key (an order, cart or checkout) was named by this person in an event of `ts`. `instead`: a visitor
+    who claimed it before and has been merged into them."""
+
+    person: str
+    ts: int
+    instead: str | None = None
+
+
 class Absorb(msgspec.Struct, frozen=True):
     """An anonymous person's past, sent to the customer it belongs to. `id` makes taking it in idempotent,
     `ts` is that of the merge, `payload` an encoded `tracker.domain.identity.Legacy`."""
@@ -76,13 +87,14 @@ class Progress(msgspec.Struct, frozen=True):
     ts: Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 
 
-Control = WatermarkMarks | Passed | Config | Merge | Absorb | Progress
+Control = WatermarkMarks | Passed | Config | Merge | Claim | Absorb | Progress
 
 KINDS: dict[str, type[Control]] = {
     "watermark": WatermarkMarks,
     "passed": Passed,
     "config": Config,
     "merge": Merge,
+    "claim": Claim,
     "absorb": Absorb,
     "progress": Progress,
 }

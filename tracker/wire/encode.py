@@ -6,6 +6,7 @@ pasts) crosses to the partition of the person it is for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,8 +14,19 @@ from typing import NamedTuple
 import msgspec
 
 from tracker.domain.ids import derive
-from tracker.domain.outputs import AbsorbState, DropOff, Forward, LateEvent, Output, SessionClosed, Transition, Trigger
-from tracker.wire.control import FORWARD_HEADERS, Absorb, control_headers, encode_control
+from tracker.domain.outputs import (
+    AbsorbState,
+    Claimed,
+    DropOff,
+    Forward,
+    LateEvent,
+    Linked,
+    Output,
+    SessionClosed,
+    Transition,
+    Trigger,
+)
+from tracker.wire.control import FORWARD_HEADERS, Absorb, Claim, Control, Merge, control_headers, encode_control
 from tracker.wire.partition import partition_of
 from tracker.wire.topics import Topics
 
@@ -70,16 +82,23 @@ class OutputEncoder:
             place = partition_of(key, self._partitions)
             return Encoded(topics.events, place, key, _json(output.event), FORWARD_HEADERS)
         if isinstance(output, AbsorbState):
-            key = output.to.encode()
-            record = Absorb(derive(output.source, output.to), output.source, output.ts, output.payload)
-            place = partition_of(key, self._partitions)
-            return Encoded(topics.events, place, key, encode_control(record), control_headers(record))
+            absorb = Absorb(derive(output.source, output.to), output.source, output.ts, output.payload)
+            return self._control(output.to, absorb)
+        if isinstance(output, Claimed):
+            return self._control(output.key, Claim(output.person, output.ts, output.instead), FORWARD_HEADERS)
+        if isinstance(output, Linked):
+            return self._control(output.visitor, Merge(output.customer, output.ts), FORWARD_HEADERS)
         if isinstance(output, LateEvent):
             id_ = derive("late", output.person_id, output.event.event_id)
             headers = _about(id_, output.event.ts, output.person_id, self._late)
             headers.append(("tracker-late-by-ms", str(output.late_by).encode()))
             return Encoded(topics.late, partition, output.person_id.encode(), _json(output.event), headers)
         return None
+
+    def _control(self, to: str, record: Control, headers: Sequence[tuple[str, bytes]] = ()) -> Encoded:
+        key = to.encode()
+        place = partition_of(key, self._partitions)
+        return Encoded(self._topics.events, place, key, encode_control(record), [*control_headers(record), *headers])
 
 
 DROPOFF_KINDS = ("dropped_off", "recovered", "cancelled")
