@@ -7,9 +7,11 @@ in `tests/dialects/`, a section in `docs/dialects.md`.
 from __future__ import annotations
 
 from tracker.wire.dialects.dialect import Dialect, Fields, Webhook
+from tracker.wire.dialects.ga4 import GA4
 from tracker.wire.dialects.segment import RUDDERSTACK, SEGMENT
+from tracker.wire.dialects.snowplow import SNOWPLOW
 
-DIALECTS: tuple[Dialect, ...] = (SEGMENT, RUDDERSTACK)
+DIALECTS: tuple[Dialect, ...] = (SEGMENT, RUDDERSTACK, GA4, SNOWPLOW)
 """Those that a record can be recognised as, in the order in which they are tried."""
 
 __all__ = ["DIALECTS", "Dialect", "Fields", "Webhook"]

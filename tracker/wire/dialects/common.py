@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from hashlib import blake2b
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ LONGEST_NAME = 256
 """Characters of a name that are looked at (and remembered): those of a type, and room for separators."""
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_WORD = re.compile(r"[\W_]+")
+
+T = TypeVar("T")
 
 
 def json_object(value: bytes) -> dict[str, Any]:
@@ -30,6 +32,16 @@ def json_object(value: bytes) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise BadEvent("wrong_type", f"the value is {value[:60]!r}; allowed: a JSON object")
     return raw
+
+
+def converted(raw: dict[str, Any], kind: type[T], value: bytes) -> T:
+    """A record's JSON object as a type. Raises `BadEvent`, which names the field at fault and shows the record."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise BadEvent("wrong_type", f"{error}; the value starts with {value[:60]!r}") from None
+    except RecursionError:
+        raise BadEvent("too_deep", f"nested too deeply; allowed: {MAX_DEPTH}") from None
 
 
 def snake(name: str) -> str:
