@@ -36,10 +36,14 @@ PARTS = ("decode", "auto", "named")
 
 
 def sample(writer: Writer, count: int) -> list[Raw]:
-    """W1 as a dialect has it; what a dialect has no words for is an order there."""
+    """W1 as a dialect has it; what a dialect has no words for is said without consent, else it is an order there."""
     found = [decode_event(sent.value) for sent in events(count)]
-    wires = [writer.write(event) or _order(writer, event) for event in found]
+    wires = [writer.write(event) or writer.write(_silent(event)) or _order(writer, event) for event in found]
     return [Raw(wire.value, wire.headers, place, NOW) for place, wire in enumerate(wires)]
+
+
+def _silent(event: Event) -> Event:
+    return msgspec.structs.replace(event, consent=None)
 
 
 def _order(writer: Writer, event: Event) -> Wire:
