@@ -4,8 +4,8 @@ python -m loadtests.ingest [--records 200000] [--repeat 2] [NAME …]
 
 In one run, on a real Kafka and Redis, alternating: (a) aiokafka and a decode into plain objects, nothing else; (b)
 `tracker worker --only ingest --processes 1` on the same raw topic, from when it is connected until the group has
-committed the topic's end, by which every event is acknowledged in `journey.events`. CPU is the process's own, all threads.
-The records are those of `loadtests.dialects`.
+committed the topic's end, by which every event is acknowledged in `journey.events`. CPU is the process's own, all
+threads. The records are those of `loadtests.dialects`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import secrets
 import statistics
 import subprocess
@@ -47,9 +48,7 @@ async def fill(where: Servers, topics: Topics, raw: Sequence[Raw]) -> list[int]:
                 OutRecord(topic, number % PARTITIONS, None, record.value, list(record.headers), record.timestamp)
                 for number, record in enumerate(raw[begin : begin + CHUNK], begin)
             ]
-            batches = pack(producer, records)
-            for (_, partition, _), future in zip(batches, await send(producer, batches), strict=True):
-                await future
+            await asyncio.gather(*await send(producer, pack(producer, records)))
             for record in records:
                 ends[record.partition] += 1
     finally:
@@ -108,6 +107,7 @@ async def main() -> None:
         brokers, topic, count = chosen.read
         print(json.dumps(await read(brokers, topic, int(count))))
         return
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment
     print("| dialect | reader | ingest, detecting | ingest, told | detecting / reader | goal |")
     print("|---|---|---|---|---|---|")
     with servers() as where:

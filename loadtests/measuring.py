@@ -121,8 +121,8 @@ class Worker:
 async def worker(
     where: Servers, topics: Topics, settings: Mapping[str, str], profile: Path | None = None, only: str = "track"
 ) -> AsyncIterator[Worker]:
-    """`tracker worker --only track --processes 1` (or another stage) in a process of its own, started and stopped as in production;
-    `settings` are further variables. The block begins when it is connected."""
+    """`tracker worker --only track --processes 1`, or with another stage, in a process of its own, started and stopped
+    as in production; `settings` are further variables. The block begins when it is connected."""
     environment = {
         **os.environ,
         "TRACKER_BROKERS": where.brokers,
