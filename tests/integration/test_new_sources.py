@@ -19,7 +19,7 @@ T0 = 1_772_442_000_000
 DAY = 86_400_000
 IMPATIENT = """
 import functools
-import tracker.stream.tracker as stage
+import tracker.stream.stage as stage
 import tracker.wiring.parts as parts
 from tracker.cli import main
 

@@ -9,10 +9,13 @@ import pytest
 from tracker.domain.units import NEVER
 from tracker.stream.track import Limits, TrackPartition
 from tracker.wire.position import Position
+from tracker.wire.topics import Topics
 
 
 def owned(*, wall: bool, watermark: int | None) -> TrackPartition:
-    context: Any = SimpleNamespace(wall=wall, limits=Limits(records=1, deadlines=1, cache=1, record_bytes=1))
+    context: Any = SimpleNamespace(
+        wall=wall, topics=Topics(), limits=Limits(records=1, deadlines=1, cache=1, record_bytes=1)
+    )
     publisher: Any = None
     partition = TrackPartition(0, context, publisher)
     fold: Any = None if watermark is None else SimpleNamespace(position=Position(7, watermark))

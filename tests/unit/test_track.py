@@ -11,7 +11,7 @@ import pytest
 from tests.unit.memory import TOPICS, Bench, of_event, of_time
 from tracker.domain.events import Event, Item
 from tracker.errors import Fenced, Unavailable
-from tracker.stream import track
+from tracker.stream import pace, track
 from tracker.stream.fit import TRUNCATED_HEADER, size
 from tracker.stream.reconcile import SETTLED, Contradiction
 from tracker.wire.control import Merge, control_headers, encode_control
@@ -157,7 +157,7 @@ async def test_the_past_of_somebody_that_is_larger_than_a_record_arrives_shorten
 
 
 async def test_commits_get_smaller_while_people_are_large_and_larger_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track, "COMMIT_BYTES", 100_000)
+    monkeypatch.setattr(pace, "COMMIT_BYTES", 100_000)
     bench = Bench(records=64)
     owner = bench.partition()
     await owner.assign()
@@ -183,9 +183,9 @@ async def test_batches_get_smaller_while_they_take_long_and_larger_again(monkeyp
         await owner.handle(people[begin:end], end)
         return [len([one for one in commit.states if one[0] != "config"]) for commit in bench.store.commits[before:]]
 
-    monkeypatch.setattr(track, "LONG_WALK", 0.0)
+    monkeypatch.setattr(pace, "LONG_WALK", 0.0)
     assert (await sizes(0, 2500))[:6] == [1000, 500, 250, 125, 62, 31]
-    monkeypatch.setattr(track, "LONG_WALK", float("inf"))
+    monkeypatch.setattr(pace, "LONG_WALK", float("inf"))
     larger = await sizes(2500, 8000)
     assert all(later == 2 * earlier for earlier, later in pairwise(larger[:-1]))
     assert larger[-2] >= 1000
@@ -203,8 +203,8 @@ async def test_small_batches_that_are_quick_say_nothing_about_large_ones() -> No
 
 
 async def test_what_no_store_takes_at_once_is_folded_again_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track, "COMMIT_BYTES", 10_000)
-    monkeypatch.setattr(track, "MOST_COMMIT_BYTES", 20_000)
+    monkeypatch.setattr(pace, "COMMIT_BYTES", 10_000)
+    monkeypatch.setattr(pace, "MOST_COMMIT_BYTES", 20_000)
     bench = Bench(records=1000)
     owner = bench.partition()
     records = [of_event(n, added(f"l{n}", f"large-{n}", name="n" * 1000)) for n in range(100)]

@@ -1,6 +1,6 @@
-"""The track stage: owns partitions of the log, one commit and one transaction per batch.
+"""One partition of the log in the hands of its owner: one commit and one transaction per batch.
 
-The life of a partition, in the order that the guarantees ask for:
+Its life, in the order that the guarantees ask for:
 
 1. `assign`: write the fencing token, initialise the producer, and only then read R (store) and C (broker);
    publish what the store has and the broker has not; say where to read on.
@@ -21,15 +21,15 @@ import msgspec
 from tracker.domain.events import Event
 from tracker.domain.lineup import decode_lineups, encode_lineups
 from tracker.domain.units import NEVER
-from tracker.errors import BadEvent, Fenced, Unavailable
+from tracker.errors import Fenced, Unavailable
 from tracker.metrics import Metrics, Tally
-from tracker.stream.fit import shorten, size
 from tracker.stream.marks import Marks, decode_marks, encode_marks
-from tracker.stream.partition import Compile, DeadRecord, PartitionFold
-from tracker.stream.ports import Commit, Headers, OutRecord, Publisher, Record, Store
+from tracker.stream.pace import Pace
+from tracker.stream.partition import Compile, PartitionFold
+from tracker.stream.ports import Commit, OutRecord, Publisher, Record, Store
 from tracker.stream.reconcile import SETTLED, Contradiction, Known, reconcile
+from tracker.stream.refused import Refused
 from tracker.wire.control import Config, control_headers, encode_control
-from tracker.wire.deadletters import Origin, write_letter
 from tracker.wire.encode import OutputEncoder
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
@@ -44,17 +44,6 @@ CONFIG_KEY = "config"
 
 LINEUPS_KEY = "lineups"
 """Beside it, what the places in states stand for that were written under earlier configs."""
-
-COMMIT_BYTES = 32 * 1024 * 1024
-MOST_COMMIT_BYTES = 256 * 1024 * 1024
-"""Half of the largest argument that Redis takes (`proto-max-bulk-len`)."""
-
-LONG_WALK = 1.0
-"""Seconds for which a batch may keep everything else in this process waiting, heartbeats above all: a member of the
-group that is not heard of for 10 s loses its partitions, and whoever takes them over begins with the same batch."""
-FIRST_RECORDS = 1000
-FIRST_DEADLINES = 500
-"""What the first commit of an owner covers, before it is known how long that takes here and now."""
 
 IDLE_COMMIT = 1.0
 """Seconds after which a position without outputs is committed to the broker too."""
@@ -114,8 +103,8 @@ class TrackPartition:
         """The offset from which records that cannot be folded have no dead letter yet."""
         self._short_since: float | None = None
         """Since when every attempt has seen the log end before what is known of it."""
-        self._records = min(context.limits.records, FIRST_RECORDS)
-        self._deadlines = min(context.limits.deadlines, FIRST_DEADLINES)
+        self._pace = Pace(context.limits.records, context.limits.deadlines)
+        self._refused = Refused(partition, context.topics, self._tally, context.limits.record_bytes)
         self._leaving = False
         self._said: Config | None = None
         """The config that this owner has seen to be in the log."""
@@ -216,7 +205,7 @@ class TrackPartition:
         """Fold, commit and publish a batch; `following` is the log's position after its last record. Many deadlines
         take many commits: after `leave` no further one is begun, and the next owner goes on there."""
         while records and not self._leaving:
-            some = records[: self._records]
+            some = records[: self._pace.records]
             after = following if len(some) == len(records) else records[len(some)].offset
             records = records[await self._handle_some(some, after) :]
 
@@ -249,7 +238,7 @@ class TrackPartition:
         horizon = None
         timers: list[tuple[int, bytes]] = []
         if needs.until is not None:
-            limit = self._deadlines
+            limit = self._pace.deadlines
             due = await context.store.due(self.partition, needs.until, limit)
             timers = [(at, person.encode()) for at, person in due]
             horizon = timers[-1] if len(timers) == limit else None
@@ -268,10 +257,10 @@ class TrackPartition:
         at = now()
         outputs = [OutRecord(*encoded, at) for encoded in walked.outputs]
         letters_from = self._letters_from
-        outputs += [self._dead_letter(dead, at) for dead in walked.dead if dead.record.offset >= letters_from]
-        outputs = self._fit(outputs)
+        outputs += [self._refused.letter(dead, at) for dead in walked.dead if dead.record.offset >= letters_from]
+        outputs = self._refused.fit(outputs, self._stored.offset if self._stored is not None else 0)
         states = walked.states
-        self._bound(states, outputs, len(records), walking, cut=horizon is not None)
+        self._pace.learn(states, outputs, len(records), walking, cut=horizon is not None)
         if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
             if fold.lineups:
@@ -341,70 +330,6 @@ class TrackPartition:
         fold = self._fold
         if fold is not None:
             self.passed = fold.marks.own(fold.config.sources, self._context.partitions)
-
-    def _dead_letter(self, dead: DeadRecord, at: int) -> OutRecord:
-        record = dead.record
-        origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
-        return self._letter(origin, record.key, record.value, record.headers, dead.error, at)
-
-    def _letter(
-        self, origin: Origin, key: bytes | None, value: bytes | None, headers: Headers, error: BadEvent, at: int
-    ) -> OutRecord:
-        self._tally.dead_letters[error.reason] += 1
-        letter = write_letter(origin, key, value, headers, error)
-        return OutRecord(self._context.topics.dead_letters, self.partition, *letter, at)
-
-    def _fit(self, outputs: list[OutRecord]) -> list[OutRecord]:
-        """What the broker would refuse must not be committed to the store first, and must not stop the line."""
-        most = self._context.limits.record_bytes
-        if all(len(output.value or b"") < most // 2 for output in outputs):
-            return outputs  # the usual case, without a look at each header
-        fitting = []
-        for output in outputs:
-            if size(output) <= most:
-                fitting.append(output)
-                continue
-            shorter = shorten(output)
-            fits = size(shorter) <= most
-            self._tally.bounds["output_shortened" if fits else "output_refused"] += 1
-            fitting.append(shorter if fits else self._refused(output, most))
-        return fitting
-
-    def _refused(self, output: OutRecord, most: int) -> OutRecord:
-        """The dead letter of an output: its origin is the topic it was for, and how far the log was folded before."""
-        offset = self._stored.offset if self._stored is not None else 0
-        origin = Origin(output.topic, output.partition, offset, output.timestamp)
-        error = BadEvent("output_too_large", f"{size(output)} bytes; allowed by the broker's largest record: {most}")
-        return self._letter(origin, output.key, output.value, output.headers, error, output.timestamp)
-
-    def _bound(
-        self,
-        states: Sequence[tuple[str, bytes]],
-        outputs: Sequence[OutRecord],
-        records: int,
-        walking: float,
-        *,
-        cut: bool,
-    ) -> None:
-        """Keep commits near `COMMIT_BYTES` and walks below `LONG_WALK`: batches get smaller while people are large or
-        the processor is slow, and larger again where they were full (of deadlines: `cut`), for a quick walk over few
-        records says nothing about many. What exceeds the store's own bound by far is folded again in smaller batches.
-        Raises `Unavailable` then."""
-        limits = self._context.limits
-        total = sum(len(state) for _, state in states) + sum(len(output.value or b"") for output in outputs)
-        if total > COMMIT_BYTES or walking > LONG_WALK:
-            smallest = self._records == self._deadlines == 1
-            self._records, self._deadlines = max(min(self._records, records) // 2, 1), max(self._deadlines // 2, 1)
-            if total > MOST_COMMIT_BYTES and not smallest:
-                raise Unavailable(
-                    f"a commit of {total} bytes is more than the store may take ({MOST_COMMIT_BYTES}): trying again "
-                    f"with {self._records} records and {self._deadlines} deadlines at a time"
-                )
-        elif total < COMMIT_BYTES // 4 and walking < LONG_WALK / 4:
-            if records >= self._records:
-                self._records = min(2 * self._records, limits.records)
-            if cut:
-                self._deadlines = min(2 * self._deadlines, limits.deadlines)
 
     async def _publish_outbox(self, committed: Position | None) -> None:
         """What a former owner committed to the store and did not get to publish."""

@@ -23,8 +23,8 @@ from tracker.metrics import Metrics
 from tracker.settings import Settings
 from tracker.store.redis import RedisStore
 from tracker.stream.ingest import Ingest
+from tracker.stream.stage import TrackStage
 from tracker.stream.track import CONFIG_KEY, FOLD_VERSION, Limits, TrackContext
-from tracker.stream.tracker import Track
 from tracker.wire.control import Config, Control, control_kind, decode_control, source_name
 from tracker.wire.decode import decode_canonical
 from tracker.wire.encode import OutputEncoder
@@ -155,7 +155,7 @@ class Parts:
         counts = await partitions_of(self.settings.brokers_text, *self.topics.raw_topics)
         return sources_of(self.topics, counts)
 
-    def track(self) -> Track:
+    def track(self) -> TrackStage:
         """The track stage."""
         settings, topics = self.settings, self.topics
         sources = sources_of(topics, self.counts)
@@ -177,7 +177,7 @@ class Parts:
             check_change=check_change,
             wall=settings.clock == "wall",
         )
-        return Track(
+        return TrackStage(
             consumer,
             context,
             lambda partition: make_publisher(settings.brokers_text, topics, partition, exactly_once=self.exactly_once),

@@ -31,7 +31,7 @@ from tracker.loop import new_event_loop
 from tracker.metrics import Metrics, serve
 from tracker.settings import Settings
 from tracker.stream.ingest import Ingest
-from tracker.stream.tracker import Track
+from tracker.stream.stage import TrackStage
 from tracker.wiring.parts import Parts, config_of
 from tracker.wiring.repeats import hold_back_repeats
 
@@ -64,7 +64,7 @@ class Stages(mode.Service):
         self.failure: Exception | None = None
         """What kept the stages from starting."""
         self._ingest: Ingest | None = None
-        self._track: Track | None = None
+        self._track: TrackStage | None = None
         self._running: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:

@@ -26,7 +26,7 @@ COUNT_SOURCES = 60.0
 """Seconds between two looks at how many partitions the raw topics have."""
 
 
-class Track:
+class TrackStage:
     """Owns the partitions of the log that the consumer group gives this worker."""
 
     def __init__(

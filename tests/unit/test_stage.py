@@ -11,8 +11,8 @@ from tests.unit.memory import TOPICS, Bench
 from tracker.errors import Unavailable
 from tracker.health import Health
 from tracker.stream.ports import OutRecord
+from tracker.stream.stage import TrackStage
 from tracker.stream.track import TrackPartition
-from tracker.stream.tracker import Track
 from tracker.wire.control import Config, decode_control
 
 OLD, NEW = "shop.clicks/0", "shop.clicks/1"
@@ -28,7 +28,7 @@ class Worker:
         for partition in self.partitions:
             partition._context = partition._context._replace(append=self.append)
         first = self.partitions[0]._context
-        self.stage = Track(None, first, lambda _: Bench().publisher, self.sources, Health(), self.sources, batch=1)
+        self.stage = TrackStage(None, first, lambda _: Bench().publisher, self.sources, Health(), self.sources, batch=1)
         self.owned(*self.partitions)
 
     def owned(self, *partitions: TrackPartition) -> None:
