@@ -10,8 +10,26 @@ from hypothesis import strategies as st
 
 from tests.oracle import conditions as oracle
 from tests.oracle.naive import distinct, fold
+from tests.oracle.table import NETTBUTIKK
+from tests.properties.log import Log, Worker
 from tests.properties.runner import Person, table
-from tests.properties.strategies import AFTERS, CARTS, DAY, HOUR, MINUTE, STEPS, VIEWS, Arrival, honest, late, scripts
+from tests.properties.strategies import (
+    AFTERS,
+    CARTS,
+    DAY,
+    HOUR,
+    MINUTE,
+    SHORT_STEPS,
+    START,
+    STEPS,
+    VIEWS,
+    Arrival,
+    as_person,
+    honest,
+    late,
+    scripts,
+)
+from tests.properties.test_batches import send_on
 from tracker.domain import rules, segments
 from tracker.domain.conditions import Condition, Count, Property, Range, Since
 from tracker.domain.events import Event
@@ -20,6 +38,7 @@ from tracker.domain.predicates import Moment
 from tracker.domain.state import Facts
 from tracker.domain.table import Table, compile_table
 from tracker.domain.texts import Text
+from tracker.wire.control import Merge
 
 KINDS = ("product_viewed", "product_viewed", "shop_own_type", "product_added", "email_opened", "order_completed",
          "order_delivered", "order_cancelled", "page_viewed")  # fmt: skip
@@ -149,3 +168,77 @@ def test_a_condition_is_judged_alike_in_any_order_of_arrival(
     person.time(now)
     judged = answers(person.table, person.state.facts, None, now)
     assert judged == expected([arrival.event for arrival in log], None, now, derived, asked)
+
+
+def merged(table: Table, script: list[Event], at: int, follows: bool, until: int) -> Worker:
+    """A visitor and a customer who are known to be one after `at` events; with `follows` time keeps up with them."""
+    log, worker = Log(), Worker(compile=lambda _: table)
+    log.watermark(START)
+    for place, event in enumerate([*script, None]):
+        if place == at:
+            log.control(Merge("c:p", script[max(place - 1, 0)].ts), "a:v")
+        if event is not None:
+            log.event(event, "c:p" if event.customer_id else "a:v")
+            if follows:
+                log.watermark(event.ts)
+        send_on(log, worker)
+    log.watermark(until)
+    send_on(log, worker)
+    return worker
+
+
+@st.composite
+def under_two_names(draw: st.DrawFn, steps: tuple[int, ...], *, own_orders: bool) -> tuple[list[Event], int]:
+    """A script of which a visitor and a customer do parts, and after how many events they are known to be one."""
+    script = [as_person(event, draw(st.sampled_from(("a:v", "c:p")))) for event in draw(visits(steps))]
+    if own_orders:
+        for number, event in enumerate(script):
+            event.order_id = f"own{number}" if event.type in NETTBUTIKK.conversion else None
+    return script, draw(st.integers(0, len(script)))
+
+
+def judged_of(table: Table, worker: Worker, now: int) -> list[str]:
+    return answers(table, worker.people()["c:p"].facts, None, now)
+
+
+@given(under_two_names((*SHORT_STEPS, 20 * MINUTE, 30 * MINUTE), own_orders=False), plain, conditions, waits)
+def test_a_condition_is_judged_after_a_merge_as_if_there_had_been_one_person_all_along(
+    told: tuple[list[Event], int], derived: Condition, asked: Condition, later: int | None
+) -> None:
+    """The merge comes while all of the visitor's events can still be folded again."""
+    script, at = told
+    now = script[-1].ts + (later or 0)
+    table = model_of(derived, asked)
+    worker = merged(table, script, at, False, now)
+    assert judged_of(table, worker, now) == expected(script, None, now, derived, asked)
+
+
+SETTLED = ("first_seen", "delivery", "last_order")
+
+
+def lasts(condition: Condition) -> bool:
+    """Whether it asks only what two settled pasts tell together: neither sessions nor journeys, nor the cart."""
+    if condition.count is not None and condition.count.during is not None:
+        return False
+    if condition.met or condition.channel or condition.cart or condition.segment:
+        return False
+    if condition.since is not None and condition.since.what not in SETTLED:
+        return False
+    parts = (*condition.all, *condition.any, *([condition.not_] if condition.not_ else []))
+    return all(lasts(part) for part in parts)
+
+
+@given(
+    under_two_names((*SHORT_STEPS, HOUR, 4 * HOUR, DAY), own_orders=True),
+    conditions.filter(lasts),
+    conditions.filter(lasts),
+    waits,
+)
+def test_what_is_remembered_of_two_old_pasts_is_what_one_person_would_have(
+    told: tuple[list[Event], int], derived: Condition, asked: Condition, later: int | None
+) -> None:
+    script, at = told
+    now = script[-1].ts + (later or 0)
+    table = model_of(derived, asked)
+    worker = merged(table, script, at, True, now)
+    assert judged_of(table, worker, now) == expected(script, None, now, derived, asked)
