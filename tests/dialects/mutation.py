@@ -12,7 +12,8 @@ from typing import NamedTuple
 import msgspec
 import yaml
 
-from tests.dialects.writers import WRITERS, Headers
+from tests.dialects.wires import Headers
+from tests.dialects.writers import WRITERS
 from tracker.demo.scenarios import scenarios
 from tracker.wire.control import Progress, control_headers, encode_control
 from tracker.wire.reading import CANONICAL

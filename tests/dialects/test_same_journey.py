@@ -8,6 +8,7 @@ from functools import cache
 import msgspec
 import pytest
 
+from tests.dialects.webhooks import MAPPING, till
 from tests.dialects.writers import WRITERS, Wire, Writer, canonical
 from tests.properties.log import Log, LogRecord, Said, Worker
 from tests.properties.test_batches import send_on
@@ -19,7 +20,8 @@ from tracker.domain.table import compile_table
 from tracker.journeys.loader import load
 from tracker.stream.sources import EventSource
 from tracker.wire.dialects import DIALECTS
-from tracker.wire.reading import AUTO, CANONICAL, reader_of
+from tracker.wire.reading import AUTO, CANONICAL, Spoken, reader_of
+from tracker.wiring.mappings import load_mapping
 
 MODELS = ("nettbutikk-5", "kundereise-7")
 UNWRITTEN: frozenset[str] = frozenset()
@@ -38,10 +40,10 @@ def story() -> tuple[tuple[int, Event], ...]:
     return tuple((mark, event) for mark, _, _, event in sorted(arrivals, key=lambda arrival: arrival[:3]))
 
 
-def written(dialect: str, writer: Writer) -> tuple[list[Wire], list[Wire]]:
+def written(dialect: str, writer: Writer, spoken: Spoken = AUTO) -> tuple[list[Wire], list[Wire]]:
     """The story as the dialect's producers write it, and in the canonical form with what is the dialect's own."""
     raw, expected = [], []
-    read = reader_of(AUTO)
+    read = reader_of(spoken)
     for _, event in story():
         wire = writer.write(event)
         if wire is not None:
@@ -56,10 +58,10 @@ def written(dialect: str, writer: Writer) -> tuple[list[Wire], list[Wire]]:
     return raw, expected
 
 
-def folded(records: list[Wire], model: str) -> tuple[list[Said], dict[str, bytes]]:
+def folded(records: list[Wire], model: str, spoken: Spoken = AUTO) -> tuple[list[Said], dict[str, bytes]]:
     """(everything that is said, states by person) after ingest and the fold."""
     table = compile_table(load(model), FoldSettings())
-    log, stage, worker = Log(), canonical_stage(), Worker(compile=lambda _: table)
+    log, stage, worker = Log(), canonical_stage(spoken), Worker(compile=lambda _: table)
     for number, ((mark, event), wire) in enumerate(zip(story(), records, strict=True)):
         log.watermark(mark)
         raw = LogRecord(number, None, wire.value, wire.headers, timestamp=event.ts)
@@ -77,6 +79,16 @@ def test_a_journey_is_the_same_in_every_dialect(dialect: str, model: str) -> Non
     raw, expected = written(dialect, WRITERS[dialect])
     said, states = folded(raw, model)
     assert said
+    assert (said, states) == folded(expected, model)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_journey_is_the_same_in_a_dialect_that_a_mapping_describes(model: str) -> None:
+    mapped, slips = load_mapping(MAPPING)
+    raw, expected = written("till", Writer(till), (mapped,))
+    said, states = folded(raw, model, (mapped,))
+    assert said
+    assert not slips
     assert (said, states) == folded(expected, model)
 
 

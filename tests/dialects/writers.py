@@ -6,31 +6,14 @@ click in a webhook's) its function answers with None: such an event comes in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from tests.dialects.webhooks import VISIT, braze, shopify, woocommerce
+from tests.dialects.wires import Wire, Writer, given, iso
 from tracker.domain.events import Consent, Event, Item
 from tracker.wire.decode import encode_event
-
-Headers = tuple[tuple[str, bytes], ...]
-
-
-class Wire(NamedTuple):
-    """A raw record's value and headers."""
-
-    value: bytes
-    headers: Headers = ()
-
-
-class Writer(NamedTuple):
-    """`own` names the canonical fields that the dialect has no place for: in them the journey has what its adapter
-    makes up (an id from the content, say), and everything else must be the same."""
-
-    write: Callable[[Event], Wire | None]
-    own: tuple[str, ...] = ()
 
 
 def canonical(event: Event) -> Wire:
@@ -57,16 +40,16 @@ def segment(event: Event) -> Wire:
     nobody has set it right."""
     sent = event.ts + 250
     if event.ts // 1000 % 2:
-        times = {"timestamp": _iso(event.ts), "sentAt": _iso(sent + SKEW), "receivedAt": _iso(sent)}
+        times = {"timestamp": iso(event.ts), "sentAt": iso(sent + SKEW), "receivedAt": iso(sent)}
     else:
-        times = {"originalTimestamp": _iso(event.ts + SKEW), "sentAt": _iso(sent + SKEW), "receivedAt": _iso(sent)}
+        times = {"originalTimestamp": iso(event.ts + SKEW), "sentAt": iso(sent + SKEW), "receivedAt": iso(sent)}
     return Wire(msgspec.json.encode(_segment_call(event, _preferences(event.consent)) | times))
 
 
 def rudderstack(event: Event) -> Wire:
     """The same by RudderStack's."""
     call = _segment_call(event, _consent_management(event.consent))
-    call |= {"rudderId": "r-1", "channel": "web", "originalTimestamp": _iso(event.ts), "sentAt": _iso(event.ts)}
+    call |= {"rudderId": "r-1", "channel": "web", "originalTimestamp": iso(event.ts), "sentAt": iso(event.ts)}
     return Wire(msgspec.json.encode(call))
 
 
@@ -99,12 +82,12 @@ def _segment_call(event: Event, agreed: dict[str, Any]) -> dict[str, Any]:
     total = "total" if event.type.startswith("order_") else "value"
     properties |= {"order_id": event.order_id, "cart_id": event.cart_id, "checkout_id": event.checkout_id}
     properties |= {total: event.value, "currency": event.currency, "channel": event.channel}
-    properties = _given(properties) | (event.properties or {})
+    properties = given(properties) | (event.properties or {})
     device = event.device
     brands = [{"brand": "Chromium", "version": "130"}, {"brand": "Not?A_Brand", "version": "99"}]
     hints = {"mobile": device == "mobile", "brands": brands, "platform": "Android"}
     context = {
-        "page": _given(
+        "page": given(
             {"url": event.url, "referrer": event.referrer or "", "title": "A shop", "path": "/", "search": ""}
         ),
         "campaign": event.campaign and msgspec.to_builtins(event.campaign) | {"term": "dresses"},
@@ -122,7 +105,7 @@ def _segment_call(event: Event, agreed: dict[str, Any]) -> dict[str, Any]:
         "messageId": event.event_id,
         "userId": event.customer_id,
         "anonymousId": event.anonymous_id,
-        "context": _given(context) | agreed,
+        "context": given(context) | agreed,
         "integrations": {},
         "version": 2,
     }
@@ -135,7 +118,7 @@ def _segment_call(event: Event, agreed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _segment_product(item: Item) -> dict[str, Any]:
-    return _given(msgspec.to_builtins(item) | {"quantity": item.quantity})
+    return given(msgspec.to_builtins(item) | {"quantity": item.quantity})
 
 
 GA4_NAMES = {
@@ -173,10 +156,10 @@ def ga4(event: Event) -> Wire:
     }
     params |= {name: getattr(event, name) for name in ("cart_id", "checkout_id", "account_id", "channel")}
     params |= {"currency": event.currency, "value": event.value, **(event.properties or {})}
-    plain = all(isinstance(given, str | int | float) and given is not True for given in _given(params).values())
+    plain = all(isinstance(given, str | int | float) and given is not True for given in given(params).values())
     measured = event.consent is not None and event.consent.analytics is not None
     row = _ga4_row if measured or (plain and event.ts // 1000 % 2) else _ga4_request
-    return Wire(msgspec.json.encode(row(event, _given(params))))
+    return Wire(msgspec.json.encode(row(event, given(params))))
 
 
 def _ga4_request(event: Event, params: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +185,7 @@ def _ga4_row(event: Event, params: dict[str, Any]) -> dict[str, Any]:
     collected = msgspec.to_builtins(event.campaign) if event.campaign is not None else {}
     names = {"source": "manual_source", "medium": "manual_medium", "name": "manual_campaign_name"}
     return {
-        "event_date": _iso(event.ts)[:10].replace("-", ""),
+        "event_date": iso(event.ts)[:10].replace("-", ""),
         "event_timestamp": str(event.ts * 1000),
         "event_name": GA4_NAMES.get(event.type, event.type),
         "event_params": [{"key": name, "value": _ga4_value(given)} for name, given in params.items()],
@@ -262,10 +245,10 @@ def snowplow(event: Event) -> Wire | None:
     by events of its own."""
     if event.consent is not None:
         return None
-    derived = {"derived_tstamp": _iso(event.ts), "collector_tstamp": _iso(event.ts + 400)}
-    clocked = {"dvce_created_tstamp": _iso(event.ts + SKEW), "dvce_sent_tstamp": _iso(event.ts + SKEW + 250)}
+    derived = {"derived_tstamp": iso(event.ts), "collector_tstamp": iso(event.ts + 400)}
+    clocked = {"dvce_created_tstamp": iso(event.ts + SKEW), "dvce_sent_tstamp": iso(event.ts + SKEW + 250)}
     campaign = event.campaign and msgspec.to_builtins(event.campaign)
-    fields: dict[str, Any] = (derived if event.ts // 1000 % 2 else {"collector_tstamp": _iso(event.ts + 250)}) | clocked
+    fields: dict[str, Any] = (derived if event.ts // 1000 % 2 else {"collector_tstamp": iso(event.ts + 250)}) | clocked
     fields |= {
         "event_id": event.event_id,
         "v_collector": "ssc-3.2.0",
@@ -299,7 +282,7 @@ def _snowplow_event(event: Event) -> dict[str, Any]:
         return described | {"event_name": name, f"{SNOWPLOW_EVENTS}{name}_1": properties}
     data = {name: getattr(event, name) for name in ("order_id", "cart_id", "checkout_id", "value", "currency")}
     own = f"unstruct_event_com_example_shop_{event.type}_1"
-    return described | {"event_vendor": "com.example.shop", "event_name": event.type, own: _given(data) | properties}
+    return described | {"event_vendor": "com.example.shop", "event_name": event.type, own: given(data) | properties}
 
 
 def _snowplow_entities(event: Event) -> dict[str, Any]:
@@ -313,26 +296,20 @@ def _snowplow_entities(event: Event) -> dict[str, Any]:
     }
     worth = {"currency": event.currency}
     order = worth | {"transaction_id": event.order_id}
-    entities["cart"] = [_given(worth | {"cart_id": event.cart_id})]
+    entities["cart"] = [given(worth | {"cart_id": event.cart_id})]
     if event.type in SNOWPLOW_STEPS:
         entities["checkout_step"] = [SNOWPLOW_STEPS[event.type]]
         entities["cart"][0] |= {} if event.value is None else {"total_value": event.value}
     elif event.type == "order_refunded":
-        entities["refund"] = [_given(order | {"refund_amount": event.value})]
+        entities["refund"] = [given(order | {"refund_amount": event.value})]
     elif event.type in {"order_completed", "payment_failed"}:
-        entities["transaction"] = [_given(order | {"revenue": event.value, "payment_method": "card"})]
+        entities["transaction"] = [given(order | {"revenue": event.value, "payment_method": "card"})]
     elif event.type.startswith("promotion_"):
         entities["promotion"] = [{"id": (event.properties or {}).get("promotion", "p-1"), "type": "banner"}]
     return {f"{SNOWPLOW_ENTITIES}{name}_1": given for name, given in entities.items()}
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: given for name, given in fields.items() if given is not None}
-
-
-def _iso(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
+__all__ = ["WRITERS", "Wire", "Writer", "canonical"]
 
 WRITERS: dict[str, Writer] = {
     "canonical": Writer(canonical),
@@ -340,4 +317,7 @@ WRITERS: dict[str, Writer] = {
     "rudderstack": Writer(rudderstack),
     "ga4": Writer(ga4, own=("event_id",)),
     "snowplow": Writer(snowplow, own=("checkout_id", "segments", "properties")),  # entities have other ones
+    "shopify": Writer(shopify, (*VISIT, "account_id")),
+    "woocommerce": Writer(woocommerce, (*VISIT, "account_id", "cart_id", "checkout_id", "items", "properties")),
+    "braze": Writer(braze, (*VISIT, "account_id")),
 }

@@ -29,7 +29,7 @@ from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
 from tracker.stream.sources import EventSource
 from tracker.wire.decode import encode_event
-from tracker.wire.reading import AUTO, reader_of
+from tracker.wire.reading import AUTO, Spoken, reader_of
 
 SECTIONS = {
     "Transition": "transitions", TOPICS.transitions: "transitions",
@@ -229,9 +229,9 @@ def scenarios_of(together: Iterable[Play]) -> list[Scenario]:
     return list({play.scenario.id: play.scenario for play in together}.values())
 
 
-def canonical_stage() -> Canonical:
+def canonical_stage(spoken: Spoken = AUTO) -> Canonical:
     return Canonical(
-        TOPICS, {TOPICS.events: 1, TOPICS.dead_letters: 1}, reader_of(AUTO), Tally(), 1_000_000, wall=False
+        TOPICS, {TOPICS.events: 1, TOPICS.dead_letters: 1}, reader_of(spoken), Tally(), 1_000_000, wall=False
     )
 
 
