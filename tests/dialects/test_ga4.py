@@ -213,6 +213,17 @@ def test_an_event_is_the_same_when_it_is_sent_again_and_another_in_everything_el
     assert len({read(request(view, **fields))[0].event_id for fields in ({}, *other)}) == 4
 
 
+def test_events_that_share_a_time_stay_in_their_order() -> None:
+    names = ["view_item", "add_to_cart", "begin_checkout", "purchase"]
+    asked = read(request(*({"name": name} for name in names)))
+    exported = [read(row(event_name=name, batch_event_index=str(9 + number)))[0] for number, name in enumerate(names)]
+    for events in (asked, exported):
+        assert sorted(events, key=lambda event: (event.ts, event.event_id)) == events
+    assert {event.ts for event in exported} == {STAMP}
+    (later, earlier) = read(request({"name": "search"}, {"name": "search", "timestamp_micros": AT - 1000}))
+    assert (later.ts, earlier.ts) == (STAMP, STAMP - 1)
+
+
 def test_without_a_time_two_records_tell_of_two_events() -> None:
     value = request({"name": "page_view"}, timestamp_micros=None)
     assert GA4.events(value, STAMP)[0].event_id != GA4.events(value, STAMP + 1)[0].event_id

@@ -114,8 +114,10 @@ def test_a_shops_own_event_is_its_name_and_those_of_a_tag_managers_server_are_go
         ({"unstruct_event": {"schema": "acme"}}, "wrong_type", "unstruct_event is"),
         ({"unstruct_event_com_acme_user_1": []}, "wrong_type", "unstruct_event_com_acme_user_1"),
         ({"contexts": {"data": {}}}, "wrong_type", "contexts is"),
+        ({"contexts": "none"}, "wrong_type", "contexts is"),
         ({"contexts": {"data": [{}]}}, "wrong_type", "contexts.data[0]"),
-        ({"contexts_com_acme_user_1": {}}, "wrong_type", "contexts_com_acme_user_1"),
+        ({"contexts_com_acme_user_1": {"id": 1}}, "wrong_type", "contexts_com_acme_user_1"),
+        ({"event": "struct", "se_action": ""}, "missing_type", "se_action"),
         ({f"contexts_{SNOW}_ecommerce_product_1": [{"price": 1}]}, "missing_id", "product_1[0] has neither"),
         ({f"contexts_{SNOW}_ecommerce_product_1": [{"id": 1, "price": "x"}]}, "bad_number", "product_1[0].price"),
         ({f"contexts_{SNOW}_ecommerce_cart_1": [{"currency": []}]}, "wrong_type", "currency"),
@@ -264,6 +266,25 @@ def test_a_shops_own_event_may_name_order_cart_and_sum() -> None:
     event = described("order_shipped", {"order_id": 5, "currency": "nok", "value": "9", "carrier": "post"}, "com.acme")
     assert (event.type, event.order_id, event.currency, event.value) == ("order_shipped", "5", "NOK", 9.0)
     assert event.properties == {"carrier": "post"}
+
+
+def test_what_only_has_the_name_of_a_field_stays_a_property() -> None:
+    data = {
+        "value": "blue",
+        "currency": "points",
+        "order_id": None,
+        "cart_id": {"n": 1},
+        "channel": True,
+        "name": "colour",
+    }
+    event = described("filtered", data, "com.acme")
+    assert (event.value, event.currency, event.cart_id, event.channel) == (None, None, None, None)
+    assert event.properties == {name: given for name, given in data.items() if given is not None}
+
+
+def test_empty_fields_for_what_an_event_has_not_are_taken_as_meant() -> None:
+    event = read(unstruct_event={}, contexts={}, derived_contexts=[], contexts_com_acme_user_1=[])
+    assert (event.type, event.properties) == ("page_viewed", None)
 
 
 def test_sharing_is_one_kind_of_social_interaction() -> None:

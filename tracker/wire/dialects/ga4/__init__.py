@@ -8,7 +8,7 @@ import msgspec
 
 from tracker.domain.events import Event
 from tracker.errors import BadEvent
-from tracker.wire.dialects.common import content_id, converted, json_object, text_id
+from tracker.wire.dialects.common import content_id, converted, json_object, text_id, whole
 from tracker.wire.dialects.dialect import Fields
 from tracker.wire.dialects.ga4.names import NOT_THE_PERSONS, type_of
 from tracker.wire.dialects.ga4.params import (
@@ -91,6 +91,7 @@ _OBJECTS = (
 _decode = msgspec.json.Decoder(_Record).decode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
+_LAST_TURN = 999
 _OF_ECOMMERCE = {"order_completed": "purchase_revenue", "order_refunded": "refund_value"}
 """Where a row has an order's sum when no parameter says it."""
 
@@ -158,8 +159,10 @@ def _of_request(request: _Record, events: list[_Event], stamp: int) -> list[Even
         params = given.params or {}
         at = given.timestamp_micros if given.timestamp_micros is not None else request.timestamp_micros
         ts = stamp if at is None else milliseconds(at, "timestamp_micros")
+        if given.timestamp_micros is None:
+            ts += place  # events that share a time are in the order in which they stand
         # Without a time of its own the record's keeps two equal events apart.
-        content = _canonical((given.name, customer, anonymous, ts if at is None else at, params))
+        content = _canonical((given.name, customer, anonymous, stamp if at is None else at, params))
         event_id = content_id(content)
         copy = seen[event_id] = seen.get(event_id, 0) + 1
         event = Event(
@@ -201,13 +204,19 @@ def _of_row(row: _Record, stamp: int) -> Event:
     place = row.event_bundle_sequence_id, row.batch_page_id, row.batch_ordering_id, row.batch_event_index
     # Only what the day's table repeats of the day's stream: Google fills in the rest later.
     content = row.event_name, customer, anonymous, event.ts if at is None else at, place, params, event.items
-    event.event_id = content_id(_canonical(content))
+    event.event_id = _turn(row.batch_event_index) + content_id(_canonical(content))
     ecommerce = row.ecommerce or {}
     for name, other in (("transaction_id", "transaction_id"), ("value", _OF_ECOMMERCE.get(event.type, ""))):
         if params.get(name) is None and (given := known(ecommerce.get(other))) is not None:
             params[name] = given
     read_params(event, params, "event_params")
     return event
+
+
+def _turn(index: Any) -> str:
+    """What puts the ids of a batch's events, which share a time, in the order in which they happened."""
+    turn = whole(index, "batch_event_index")
+    return "" if turn is None or not 0 <= turn <= _LAST_TURN else f"{turn:03}-"
 
 
 def _is_nobodys(name: object) -> bool:

@@ -3,6 +3,7 @@ and the entities around it."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from typing import Any
 
@@ -41,7 +42,7 @@ _OWN_FIELDS = {
 """Atomic fields that are an event's own properties, by its name."""
 
 _CANONICAL = ("order_id", "cart_id", "checkout_id", "account_id", "channel")
-_MOVED = frozenset({*_CANONICAL, "currency", "value"})
+_CURRENCY = re.compile(r"[A-Za-z]{3}")
 
 
 class Snowplow:
@@ -92,15 +93,16 @@ def _people(fields: dict[str, Any], entities: Described) -> tuple[str | None, st
     customer = text_id(fields.get("user_id"), "user_id")
     if customer is None and user.get("is_guest") is not True:
         customer = text_id(user.get("id"), f"{USER}.id")
-    session = first(entities, _SESSION)
-    for given in (
-        fields.get("domain_userid"),
-        session.get("userId"),
-        customer is None and fields.get("network_userid"),
-    ):
-        if given and given != _NOBODY:
-            return customer, text_id(given, "domain_userid")
-    return customer, None
+    visitor = _visitor(fields.get("domain_userid"), "domain_userid")
+    if visitor is None:
+        visitor = _visitor(first(entities, _SESSION).get("userId"), f"{_SESSION}.userId")
+    if visitor is None and customer is None:
+        visitor = _visitor(fields.get("network_userid"), "network_userid")
+    return customer, visitor
+
+
+def _visitor(given: Any, field: str) -> str | None:
+    return None if given == _NOBODY else text_id(given, field)
 
 
 def _name(fields: dict[str, Any]) -> str:
@@ -114,7 +116,7 @@ def _name(fields: dict[str, Any]) -> str:
 
 def _type(name: str, fields: dict[str, Any], data: dict[str, Any], entities: Described) -> str:
     if name == "event":
-        return snake(text_id(fields.get("se_action"), "se_action") or "")
+        return snake(_action(fields, "se_action"))
     if name == "snowplow_ecommerce_action":
         action = _action(data, "type")
         if action == "checkout_step":
@@ -132,10 +134,10 @@ def _type(name: str, fields: dict[str, Any], data: dict[str, Any], entities: Des
     return type_of(name, text_id(fields.get("event_vendor"), "event_vendor") or "")
 
 
-def _action(data: dict[str, Any], field: str) -> str:
-    action = data.get(field)
+def _action(given: dict[str, Any], field: str) -> str:
+    action = given.get(field)
     if not isinstance(action, str) or not action:
-        raise BadEvent("missing_type", f"the action's {field} is {action!r:.60}; required: text")
+        raise BadEvent("missing_type", f"{field} of the event is {action!r:.60}; required: text")
     return action
 
 
@@ -147,21 +149,24 @@ def _of_step(step: dict[str, Any]) -> str:
 
 
 def _time(fields: dict[str, Any]) -> int | None:
-    """When it happened, ms: the derived timestamp, by its definition where it is not given. Times are UTC."""
-    at = {
-        name: milliseconds(given, name, UTC)
-        for name in ("derived_tstamp", "true_tstamp")
-        if (given := fields.get(name)) is not None and given != ""
-    }
-    for found in at.values():
-        return found
+    """When it happened, ms: the derived timestamp, by its definition where it is not given."""
+    derived = _stamp(fields, "derived_tstamp")
+    if derived is None:
+        derived = _stamp(fields, "true_tstamp")
+    if derived is not None:
+        return derived
     collected, sent, created = (
-        None if (given := fields.get(name)) in (None, "") else milliseconds(given, name, UTC)
-        for name in ("collector_tstamp", "dvce_sent_tstamp", "dvce_created_tstamp")
+        _stamp(fields, name) for name in ("collector_tstamp", "dvce_sent_tstamp", "dvce_created_tstamp")
     )
-    if collected is None:
-        return created
-    return collected if sent is None or created is None else collected - (sent - created)
+    if collected is None or sent is None or created is None:
+        return created if collected is None else collected
+    return collected - (sent - created)
+
+
+def _stamp(fields: dict[str, Any], name: str) -> int | None:
+    """One of the timestamps, ms; they are UTC, whether they say so or not."""
+    given = fields.get(name)
+    return None if given is None or given == "" else milliseconds(given, name, UTC)
 
 
 def _campaign(fields: dict[str, Any]) -> Campaign | None:
@@ -211,20 +216,25 @@ def _read(
         event.customer_id = event.customer_id or text_id(data.get("id"), f"{word}.id")
         data = {}
     elif name not in NAMES:
-        data = _read_own(event, data, word)
+        data = _read_own(event, data)
     properties |= {field: given for field, given in data.items() if given is not None}
     read_entities(event, entities, properties)
     event.properties = properties or None
 
 
-def _read_own(event: Event, data: dict[str, Any], word: str) -> dict[str, Any]:
-    """Move the canonical fields that a shop's own event has there; the rest of its data."""
+def _read_own(event: Event, data: dict[str, Any]) -> dict[str, Any]:
+    """Move the canonical fields that a shop's own event has there, where they look like them; the rest of its data."""
+    rest = dict(data)
     for field in _CANONICAL:
-        if (given := data.get(field)) is not None:
-            setattr(event, field, text_id(given, f"{word}.{field}"))
-    event.currency = currency_of(data)
-    event.value = number(data.get("value"), f"{word}.value")
-    return {field: given for field, given in data.items() if field not in _MOVED}
+        given = data.get(field)
+        if given and isinstance(given, str | int) and not isinstance(given, bool):
+            setattr(event, field, str(rest.pop(field)))
+    currency, value = data.get("currency"), data.get("value")
+    if isinstance(currency, str) and _CURRENCY.fullmatch(currency):
+        event.currency = rest.pop("currency").upper()
+        if value is not None:
+            event.value = number(rest.pop("value"), "value")
+    return rest
 
 
 def _item(fields: dict[str, Any]) -> Item:

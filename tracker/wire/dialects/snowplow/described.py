@@ -20,7 +20,7 @@ Described = dict[str, list[dict[str, Any]]]
 def event_of(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What describes a self-describing event, and its data; empty for any other. Raises `BadEvent`."""
     given = fields.get("unstruct_event")
-    if given is not None:
+    if given:
         word, data = _opened(given, "unstruct_event")
         return _opened(data, "unstruct_event.data") if word == _WRAPPER else (word, data)
     for name, data in fields.items():
@@ -36,7 +36,7 @@ def entities_of(fields: dict[str, Any]) -> Described:
     their schemas. Raises `BadEvent`."""
     found: Described = {}
     for name, given in fields.items():
-        if given is None:
+        if not given:
             continue
         if name.startswith(_ENTITIES):
             if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
