@@ -173,6 +173,19 @@ def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pyte
     assert "2 × Kjole" in call("journey", "c:42").stdout
 
 
+@pytest.mark.parametrize("asked", ["cart:K", "K", "c:42", "0042", "a:v"])
+def test_a_journey_is_found_by_any_id(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKER_CUSTOMER_IDS", "number")
+    customer, visitor = state_of(Event("e1", "product_viewed", T0, customer_id="42")), new_state("a:v")
+    visitor.merged_into = "c:42"
+    known, claimed = {"c:42": (customer, [load("nettbutikk-5")]), "a:v": (visitor, [])}, {"cart:K": ["a:v"]}
+    monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: known.get(person))
+    monkeypatch.setattr("tracker.wiring.find_claimants", lambda _, key: claimed.get(key, []))
+    result = call("journey", asked, "--json")
+    assert json.loads(result.stdout)["person_id"] == "c:42"
+    assert ("cart:K was named by a:v." in result.stderr) == ("K" in asked)
+
+
 def test_the_journeys_of_all_models_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     models = [load("nettbutikk-5"), load("kundereise-7"), load("klage")]
     state = new_state("c:42")
@@ -250,6 +263,7 @@ def test_a_replay_says_how_many_lines_it_left_out(monkeypatch: pytest.MonkeyPatc
 
 def test_somebody_never_seen_is_named_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracker.wiring.show_journey", lambda *_: None)
+    monkeypatch.setattr("tracker.wiring.find_claimants", lambda *_: [])
     result = call("journey", "nobody")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: nothing is known about c:nobody or a:nobody")

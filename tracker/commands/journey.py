@@ -10,6 +10,7 @@ import msgspec
 
 from tracker.commands.options import json_option, with_settings
 from tracker.commands.output import print_json, printable, time_text
+from tracker.domain.claims import is_claim
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
 from tracker.domain.scores import level
@@ -17,6 +18,10 @@ from tracker.domain.state import Feelings, Journey, Score, State, Track, account
 from tracker.domain.units import FAR, MONEY, NEVER
 from tracker.errors import TrackerError
 from tracker.settings import Settings
+from tracker.wire.identities import Identities
+
+KINDS = ("c", "a", "b", "order", "cart", "checkout")
+"""What stands before the colon of an id: customer, visitor, account, and what is claimed."""
 
 
 @click.command
@@ -24,14 +29,22 @@ from tracker.settings import Settings
 @json_option
 @with_settings("brokers", "redis_url", "namespace")
 def journey(settings: Settings, person: str, as_json: bool) -> None:
-    """Show where PERSON is: a person id (c:… or a:…), or a customer's or a visitor's id alone; b:… is an account.
+    """Show where PERSON is: a person id (c:… or a:…), an account (b:…), what somebody named (order:…, cart:… or
+    checkout:…), or any of these ids alone.
 
     Somebody who was recognised as a customer is shown as that customer.
     """
-    from tracker.wiring import show_journey
+    from tracker.wiring import find_claimants, show_journey
 
-    asked = [person] if person.startswith(("c:", "a:", "b:")) else [f"c:{person}", f"a:{person}"]
-    for person_id in asked:
+    asked = _ids(person, settings)
+    for asked_id in asked:
+        person_id = asked_id
+        if is_claim(asked_id.encode()):
+            claimants = find_claimants(settings, asked_id)
+            if not claimants:
+                continue
+            click.echo(printable(f"{asked_id} was named by {' and '.join(claimants)}."), err=True)
+            person_id = claimants[0]
         found = show_journey(settings, person_id)
         if found is not None and (customer := found[0].merged_into):
             click.echo(printable(f"{person_id} is {customer}."), err=True)
@@ -43,7 +56,19 @@ def journey(settings: Settings, person: str, as_json: bool) -> None:
             else:
                 click.echo("\n".join(map(printable, lines(view(state, models), models))))
             return
-    raise TrackerError(f"nothing is known about {' or '.join(asked)}; ids are written as the shop sends them")
+    raise TrackerError(
+        f"nothing is known about {' or '.join(asked)}; ids are written as the shop sends them, and who named an order, "
+        "cart or checkout is known for 30 days"
+    )
+
+
+def _ids(person: str, settings: Settings) -> list[str]:
+    """The ids that this may be, the likeliest first; a customer's as ingest writes it."""
+    kind, colon, rest = person.partition(":")
+    customer = Identities(settings.customer_ids).customer
+    if colon and kind in KINDS:
+        return [f"c:{customer(rest)}"] if kind == "c" else [person]
+    return [f"c:{customer(person)}", *(f"{kind}:{person}" for kind in KINDS[1:])]
 
 
 def view(state: State, models: Sequence[Model]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ CHANGED_NOTHING: frozenset[Outcome] = frozenset({"duplicate", "bot", "runaway"})
 def accept(
     state: State, event: Event, table: Table, watermark: int, out: list[Output], reached: int = NEVER
 ) -> Outcome:
-    """Take in one event of this person. `reached` is how far the sources are (w0, at or past the watermark): what
+    """Take in one event of this person. `reached` is w1 (see `stream.marks`), at or past the watermark: what
     is forwarded by that measure is not late at its new owner, whose watermark cannot be past it."""
     bots_out = table.settings.bots_out
     if bots_out and event.flags is not None and BOT in event.flags:

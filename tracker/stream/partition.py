@@ -113,7 +113,7 @@ class PartitionFold:
         takes longer than making them anew (`docs/decisions`)."""
         self._bound = cache
         self._suppress = suppress_until
-        self._reached, _ = marks.own(config.sources, partitions)
+        _, self._reached = marks.own(config.sources, partitions)
         self._fresh: set[bytes] = set()
         """Persons in memory of whom nothing is stored yet."""
         self._clear_batch()
@@ -220,9 +220,9 @@ class PartitionFold:
             return True
         if isinstance(control, WatermarkMarks):
             self.marks.mark(control.sources)
-            self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif isinstance(control, Passed):
             self.marks.announce(control.partitions)
+            _, self._reached = self.marks.own(self.config.sources, self._partitions)
             return self._advance_time(record.offset, out)
         elif isinstance(control, Config):
             if control != self.config:
@@ -230,7 +230,6 @@ class PartitionFold:
                 self.table = self._compile(control)
                 self.config = control
                 self.config_changed = True
-                self._reached, _ = self.marks.own(self.config.sources, self._partitions)
         elif record.key is None or record.key not in self._cache:
             pass
         elif isinstance(control, Claim):

@@ -2,12 +2,13 @@
 
 from tracker.wiring.demonstration import map_counters, run_demo
 from tracker.wiring.parts import table_of
-from tracker.wiring.reading import list_dead_letters, replay_dead_letters, show_journey
+from tracker.wiring.reading import find_claimants, list_dead_letters, replay_dead_letters, show_journey
 from tracker.wiring.recovering import run_recover
 from tracker.wiring.replaying import run_replay
 from tracker.wiring.worker import run_worker
 
 __all__ = [
+    "find_claimants",
     "list_dead_letters",
     "map_counters",
     "replay_dead_letters",

@@ -9,6 +9,7 @@ from tracker.broker.kafka import connected, make_consumer, partitions_of
 from tracker.broker.offsets import Offsets
 from tracker.broker.sender import Sender
 from tracker.domain.accounts import PREFIX
+from tracker.domain.claims import decode_claims
 from tracker.domain.lineup import decode_lineups, mark_of
 from tracker.domain.migration import migrate
 from tracker.domain.model import FoldSettings, Model
@@ -53,6 +54,23 @@ def show_journey(settings: Settings, person: str) -> tuple[State, list[Model]] |
             lineups = {mark_of(lineup): lineup for lineup in (decode_lineups(stored) if stored is not None else ())}
             migrate(state, lineups.get(state.lineup), table, [])
         return state, models
+
+    return run(find())
+
+
+def find_claimants(settings: Settings, key: str) -> list[str]:
+    """Who named an order, cart or checkout lately (`order:…`), customers before visitors."""
+
+    async def find() -> list[str]:
+        topics = topics_of(settings)
+        partitions = (await partitions_of(settings.brokers_text, topics.events))[topics.events]
+        store = store_of(settings)
+        try:
+            found = await store.find(key, partitions) if partitions else None
+        finally:
+            await store.close()
+        claims = None if found is None else decode_claims(found.state)
+        return [] if claims is None else [*claims.customers, *claims.visitors]
 
     return run(find())
 
