@@ -137,6 +137,7 @@ class Worker:
                 if at is None:
                     self.timers.pop(person, None)
                 else:
+                    assert abs(at) < 1 << 53, "a sorted set holds no larger number exactly"
                     self.timers[person] = at
             for name, by in walked.counters:
                 self.counters[name] = self.counters.get(name, 0) + by
