@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from tracker.domain.events import Campaign
-from tracker.errors import BadEvent
-from tracker.wire.dialects.common import json_object
+from tracker.wire.dialects.common import converted, json_object
 
 CALLS = ("track", "identify", "page", "screen", "alias", "group")
 
@@ -113,12 +112,7 @@ def _mended(value: bytes) -> Call:
         for call in batch:
             if isinstance(call, dict):
                 _mend(call)
-    try:
-        return msgspec.convert(raw, Call)
-    except msgspec.ValidationError as error:
-        raise BadEvent("wrong_type", f"{error}; the value starts with {value[:60]!r}") from None
-    except RecursionError:
-        raise BadEvent("too_deep", "nested too deeply") from None
+    return converted(raw, Call, value)
 
 
 def _mend(raw: dict[str, Any]) -> None:
