@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
+from tests.properties.log import Log, LogRecord, Worker
+from tests.properties.test_batches import send_on
+from tests.scenarios.play import canonical_stage
 from tracker.domain.events import Consent, Event
+from tracker.domain.model import FoldSettings
+from tracker.domain.table import compile_table
+from tracker.domain.units import MONEY
 from tracker.errors import BadEvent
+from tracker.journeys.loader import load
+from tracker.stream.sources import EventSource
 from tracker.wire.decode import REASONS
 from tracker.wire.dialects.shopify import Shopify
 from tracker.wire.dialects.shopify.topics import CARTS, CUSTOMERS, LEFT_OUT, NOBODYS, OF_AN_ORDER, ORDERS
@@ -213,3 +221,34 @@ def test_what_is_wrong_with_a_delivery_is_said(
     error = refused(payload, topic)
     assert error.reason == reason
     assert error.detail.startswith(detail)
+
+
+def test_a_refund_that_names_only_its_order_is_its_buyers() -> None:
+    log, stage, worker = (
+        Log(),
+        canonical_stage(),
+        Worker(compile=lambda _: compile_table(load("nettbutikk-5"), FoldSettings())),
+    )
+    refunded = {
+        "id": 8,
+        "order_id": 1,
+        "created_at": AT,
+        "transactions": [{"kind": "refund", "status": "success", "amount": "100.00", "currency": "NOK"}],
+    }
+    deliveries = [
+        ("orders/create", order(total_price="250.00", currency="NOK")),
+        ("refunds/create", refunded),
+    ]
+    for offset, (topic, payload) in enumerate(deliveries):
+        headers = (("X-Shopify-Topic", topic.encode()),)
+        raw = LogRecord(offset, None, json.dumps(payload).encode(), headers, timestamp=TS)
+        for out in stage.take([raw], EventSource(), TS)[0]:
+            log.add(out.key or b"", out.value or b"", list(out.headers))
+        send_on(log, worker)
+    log.watermark(TS + 86_400_000)
+    send_on(log, worker)
+    facts = worker.people()["c:7"].facts
+    assert (facts.order_count, {currency: amount / MONEY for currency, amount in facts.revenue.items()}) == (
+        1,
+        {"NOK": 150.0},
+    )

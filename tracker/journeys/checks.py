@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tracker.domain.events import EVENT_TYPES
+from tracker.domain.events import KNOWN_TYPES
 from tracker.domain.model import DAY, MINUTE, Model, Phase
 from tracker.domain.state import MAX_SENT
 from tracker.domain.table import ANY, CART_CHANGED, FIRST_IDENTIFIED
@@ -53,9 +53,9 @@ class Check:
                 places = "a trigger's `when`" if name == FIRST_IDENTIFIED else places
                 self.fail((*key, i), f" is {name!r}, which is allowed only in {places}")
             self.text((*key, i), name, r"[a-z][a-z0-9_]{0,127}", "small letters, digits and _")
-            if name not in EVENT_TYPES and name not in also and name not in self._unknown:
+            if name not in KNOWN_TYPES and name not in also and name not in self._unknown:
                 self._unknown.add(name)
-                hint = nearest(name, (*EVENT_TYPES, *also))
+                hint = nearest(name, (*sorted(KNOWN_TYPES), *also))
                 self.warn(f"{self.reader.at((*key, i))}: {name} is not a canonical event type.{hint}")
 
     def text(self, key: Key, value: str, pattern: str, allowed: str) -> None:
