@@ -16,6 +16,7 @@ from tracker.cli import main
 from tracker.domain.events import Event
 from tracker.errors import BadEvent, MappingError, SettingError
 from tracker.settings import Settings
+from tracker.wire.dialects import DIALECTS
 from tracker.wire.dialects.dialect import Dialect
 from tracker.wire.dialects.mapping import TOP, MappedDialect, compile_mapping
 from tracker.wire.dialects.paths import compile_path
@@ -426,3 +427,18 @@ def test_a_mapping_is_a_dialect_by_its_reader() -> None:
     reader = reader_of(load_mapping(KASSE)[0])
     record = type("Record", (), {"value": RECORDS.read_bytes()[1:].split(b"},\n  {")[0] + b"}", "headers": ()})()
     assert reader(record, NOW).dialect == "kasse"
+
+
+def test_list_names_every_dialect_with_what_is_read() -> None:
+    listed = json.loads(call("list", "--json").stdout)
+    assert [one["dialect"] for one in listed] == ["canonical", *(dialect.name for dialect in DIALECTS)]
+    assert all(one["reads"].endswith(".") for one in listed)
+    assert "Shopify's webhooks" in call("list").stdout
+
+
+def test_headers_can_be_given_to_samples(tmp_path: Path) -> None:
+    file = tmp_path / "order.json"
+    file.write_text('{"id": 5}', encoding="utf-8")
+    result = call("read", str(file), "--header", "X-Shopify-Topic=orders/delete")
+    assert json.loads(result.stdout)["type"] == "order_cancelled"
+    assert "Read: 1 shopify. Events: 1." in result.stderr

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from inspect import getdoc, getmodule
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,11 +52,16 @@ def list_(as_json: bool) -> None:
     from tracker.wire.dialects import DIALECTS
 
     found = [("canonical", "The tracker's own form.")]
-    found += [(dialect.name, (type(dialect).__doc__ or "").partition("\n")[0]) for dialect in DIALECTS]
+    found += [(dialect.name, _sentence(getdoc(getmodule(type(dialect))) or "")) for dialect in DIALECTS]
     if as_json:
         print_json([{"dialect": name, "reads": reads} for name, reads in found])
     else:
         print_table(("dialect", "what is read"), found)
+
+
+def _sentence(text: str) -> str:
+    """The first one."""
+    return " ".join(text.split()).split(". ")[0].removesuffix(".") + "."
 
 
 @dialects.command
