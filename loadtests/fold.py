@@ -1,6 +1,6 @@
 """What an event of workload W1 costs in the parts of the fold, without broker and store: CPU µs, in one process.
 
-python -m loadtests.fold [--events 200000] [--repeat 3]
+python -m loadtests.fold [--events 200000] [--repeat 3] [--models nettbutikk-5,klage]
 
 It answers within seconds whether a change to the domain or the wire made the hot path cheaper. The watermark
 follows a minute behind, so that sessions close and drop-offs fire among the events.
@@ -94,9 +94,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--models", default="nettbutikk-5", help="as TRACKER_MODEL, the first one's rules")
     chosen = parser.parse_args()
     values = [(sent.person, sent.value) for sent in events(chosen.events)]
-    table = compile_table(load("nettbutikk-5"), FoldSettings())
+    first, *others = map(load, chosen.models.split(","))
+    table = compile_table(first, FoldSettings(), *others)
     costs = Costs(chosen.events)
     gc.disable()  # what collection costs depends on what else is in memory: the worker's measurement has it
     for number in range(chosen.repeat):

@@ -61,11 +61,11 @@ def belong(
         return
     person = state.facts.person
     if all(name != account for _, name in state.accounts):
-        facts = Facts(person=person)
+        facts, said = Facts(person=person), Said()
         recent: list[bytes] = []
         if not state.accounts:
-            facts, recent = _give_up(state, ts, table, watermark, out, reached)
-        _send_past(account, person, ts, facts, recent, table, out, joins=True)
+            facts, said, recent = _give_up(state, ts, table, watermark, out, reached)
+        _send_past(account, ts, facts, said, recent, table, out, joins=True)
     state.accounts = sorted([*state.accounts, (ts, account)])[-MAX_ACCOUNTS:]
 
 
@@ -73,7 +73,8 @@ def pass_on(state: State, legacy: identity.Legacy, table: Table, out: list[Outpu
     """The past of somebody who turned out to be this member is the account's as well."""
     recent = [raw for raw in legacy.recent if not _is_notice(decode_event(raw))]
     ts = max(legacy.facts.last, 0)
-    _send_past(state.accounts[-1][1], legacy.facts.person, ts, legacy.facts, recent, table, out, joins=False)
+    said = _said_of(legacy.said, legacy.facts)
+    _send_past(state.accounts[-1][1], ts, legacy.facts, said, recent, table, out, joins=False)
 
 
 def welcome(state: State, member: str, out: list[Output]) -> None:
@@ -92,8 +93,9 @@ def welcome(state: State, member: str, out: list[Output]) -> None:
 
 def _give_up(
     state: State, ts: int, table: Table, watermark: int, out: list[Output], reached: int
-) -> tuple[Facts, list[bytes]]:
-    """Take back from the counters what this person was alone, and answer it: facts, and recent events."""
+) -> tuple[Facts, Said, list[bytes]]:
+    """Take back from the counters what this person was alone, and answer it: facts, what was said of those journeys
+    that go along, and recent events."""
     horizon = max(reached, watermark) - table.lateness
     entries = entries_of(state)
     facts = decode_facts(state.base or encode_facts(state.facts))
@@ -102,25 +104,43 @@ def _give_up(
     recent = entries[replay(facts, older, table, watermark, settled) :]
     recount(state, entries, settled, table, out)
     state.said.felt = []
+    said = _said_of(state.said, facts)
     alone = decode_facts(encode_facts(state.facts))
     ended, merged = identity.leave_merged(alone, facts, ts, table)
     merged.people = 0
     say(state, ended, table, out)
     out.append(merged)
     count_sales(state, out, Facts(person=facts.person), state.facts.order_count, state.facts.revenue, table)
-    return facts, [raw for _, _, raw in recent]
+    return facts, said, [raw for _, _, raw in recent]
+
+
+def _said_of(said: Said, facts: Facts) -> Said:
+    """Converted journeys keep their ids: what recent events were said to have done to them is not said again."""
+    kept = {journey.id for track in facts.tracks for journey in track.converted}
+    return Said(
+        moves=[move for move in said.moves if move[1] in kept],
+        entered={journey: phases for journey, phases in said.entered.items() if journey in kept},
+    )
 
 
 def _send_past(
-    account: str, person: str, ts: int, facts: Facts, recent: list[bytes], table: Table, out: list[Output], joins: bool
+    account: str,
+    ts: int,
+    facts: Facts,
+    said: Said,
+    recent: list[bytes],
+    table: Table,
+    out: list[Output],
+    *,
+    joins: bool,
 ) -> None:
     assert table.account is not None
     kept = identity.fitting(recent)
     legacy = identity.Legacy(
-        facts=_shared(facts), said=Said(), lineup=table.account.lineup, recent=recent[:kept], joins=joins
+        facts=_shared(facts), said=said, lineup=table.account.lineup, recent=recent[:kept], joins=joins
     )
     to = PREFIX + account
-    out.append(AbsorbState(to=to, source=person, ts=ts, payload=identity.encode_legacy(legacy)))
+    out.append(AbsorbState(to=to, source=facts.person, ts=ts, payload=identity.encode_legacy(legacy)))
     out.extend(Forward(to, _theirs(decode_event(raw), table)) for raw in recent[kept:])
 
 
