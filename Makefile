@@ -20,6 +20,7 @@ RUNTIME := $(VENV)/.runtime-is-installed
 DEV := $(VENV)/.dev-is-installed
 DATA := $(VENV)/.data-is-installed
 KAFKA := tests/kafka/lib/.is-complete
+ASYNCAPI := tests/asyncapi/node_modules/.is-complete
 # The wheel with the hot path compiled, unpacked; setup.py lists what that is. To run on it: $(ON_COMPILED) python …
 COMPILED := build/compiled/.is-complete
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. COMPILE_HOT_PATH=1
@@ -34,7 +35,7 @@ setup: $(DEV) $(DATA) ## Install everything that development needs into .venv
 demo: $(RUNTIME) ## Run the pipeline on built-in shop visits; needs nothing but Python
 	@$(BIN)/tracker demo
 
-test: $(DEV) $(DATA) $(KAFKA) redis lint types ## Check all of it: format, lint, types and every test, on real Kafka and Redis
+test: $(DEV) $(DATA) $(KAFKA) $(ASYNCAPI) redis lint types ## Check all of it: format, lint, types and every test, on real Kafka and Redis
 	@$(BIN)/pytest $(ARGS)
 	@$(MAKE) test-compiled
 
@@ -72,7 +73,7 @@ fuzz: $(DEV) ## Send ingest records that nobody should send: make fuzz ARGS='--r
 	@$(BIN)/python -m tests.dialects.fuzz $(ARGS)
 
 clean: ## Remove everything that the targets made
-	rm -rf $(VENV) build dist tests/kafka/lib tests/kafka/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist tests/asyncapi/node_modules tests/kafka/lib tests/kafka/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -102,6 +103,13 @@ $(KAFKA): tests/kafka/pom.xml
 	@rm -rf tests/kafka/lib && mkdir tests/kafka/lib
 	@mvn --batch-mode --log-file tests/kafka/lib/maven.log --file tests/kafka/pom.xml \
 		dependency:copy-dependencies -DoutputDirectory=lib || { cat tests/kafka/lib/maven.log; exit 1; }
+	@touch $@
+
+$(ASYNCAPI): tests/asyncapi/package-lock.json
+	@scripts/need nodejs command -v node
+	@scripts/need npm command -v npm
+	@echo 'Installing the AsyncAPI parser into tests/asyncapi/node_modules ...'
+	@cd tests/asyncapi && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 $(COMPILED): setup.py pyproject.toml $(shell find tracker -name '*.py' -o -name '*.yaml' -o -name '*.lua') | $(DEV)

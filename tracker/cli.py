@@ -17,6 +17,7 @@ from tracker.commands.journey import journey
 from tracker.commands.models import models
 from tracker.commands.recover import recover
 from tracker.commands.replay import replay
+from tracker.commands.schemas import schemas
 from tracker.commands.settings import settings
 from tracker.commands.topics import topics
 from tracker.commands.worker import worker
@@ -58,7 +59,7 @@ def main() -> None:
     """
 
 
-for command in (demo, topics, worker, replay, journey, models, dialects, dead_letters, recover, settings):
+for command in (demo, topics, worker, replay, journey, models, dialects, dead_letters, recover, schemas, settings):
     main.add_command(command)
 
 if __name__ == "__main__":

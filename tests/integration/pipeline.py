@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from tests.messages import check_message
 from tests.services import KafkaServer, RedisService
 from tracker.domain.events import Event
 from tracker.wire.decode import encode_event
@@ -88,7 +89,8 @@ class Pipeline:
         return self._log.read_text("utf-8", "replace")[-4000:] if self._log.exists() else "(no worker log)"
 
     async def read(self, topic: str) -> list[dict[str, Any]]:
-        """Every committed record of an output topic, as its payload, in the order of each partition."""
+        """Every committed record of an output topic, as its payload, in the order of each partition. Each of them is
+        as the published schemas say."""
         name = self.prefix + topic
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._brokers,
@@ -105,7 +107,9 @@ class Pipeline:
             payloads: list[dict[str, Any]] = []
             while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    payloads += [json.loads(record.value) for record in records]
+                    for record in records:
+                        payloads.append(json.loads(record.value))
+                        check_message(topic, record, payloads[-1])
             return payloads
         finally:
             await consumer.stop()
