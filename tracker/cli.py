@@ -13,6 +13,7 @@ import click
 from tracker.commands.dead_letters import dead_letters
 from tracker.commands.demo import demo
 from tracker.commands.dialects import dialects
+from tracker.commands.erase import erase
 from tracker.commands.journey import journey
 from tracker.commands.models import models
 from tracker.commands.recover import recover
@@ -59,7 +60,9 @@ def main() -> None:
     """
 
 
-for command in (demo, topics, worker, replay, journey, models, dialects, dead_letters, recover, schemas, settings):
+for command in (
+    demo, topics, worker, replay, journey, erase, models, dialects, dead_letters, recover, schemas, settings,
+):  # fmt: skip
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ CATALOGUE: tuple[Described, ...] = (
         "counter",
         ("stage", "type", "outcome"),
         "Events by type (unknown ones: other) and outcome: accepted (ingest); applied, waiting (for a deadline "
-        "before it), duplicate, late, forwarded, bot, runaway (track).",
+        "before it), duplicate, late, forwarded, bot, runaway, erased (before the person's erasure), no_consent "
+        "(track).",
     ),
     Described("tracker_batches_total", "counter", ("stage",), "Batches finished."),
     Described("tracker_batch_duration_seconds", "histogram", ("stage",), "From a batch's first record to its end."),

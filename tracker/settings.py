@@ -129,6 +129,9 @@ class Settings:
     consent_default: str = setting(
         Choice("allow", "deny"), "allow", "Whether a drop-off is sent when the marketing consent is unknown."
     )
+    analytics_default: str = setting(
+        Choice("allow", "deny"), "allow", "Whether anything is kept of a person whose analytics consent is unknown."
+    )
     partitions: int = setting(Whole(1, 10_000), "4", "Partitions of the topics that `tracker topics` makes.")
     replication: int = setting(
         Whole(1, 15), "1", "Copies of each partition that `tracker topics` makes; use 3 in production."

@@ -86,6 +86,7 @@ class Worker:
     config: Config = CONFIG
     compile: Compile = lambda _: table()
     lineups: list[Lineup] = field(default_factory=list)
+    erased: dict[bytes, int] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
     timers: dict[str, int] = field(default_factory=dict)
     position: Position = field(default_factory=lambda: Position(0))
@@ -111,6 +112,7 @@ class Worker:
             position=self.position,
             marks=decode_marks(self.meta),
             lineups=self.lineups,
+            erased=self.erased,
         )
 
     def handle(self, records: Sequence[LogRecord], following: int, crash: bool = False) -> None:
@@ -129,7 +131,7 @@ class Worker:
             walked = self.fold.walk(records, following, NEVER if needs.until is None else needs.until, horizon)
             self.position = walked.position
             self.meta = encode_marks(self.fold.marks)
-            self.config, self.lineups = self.fold.config, self.fold.lineups
+            self.config, self.lineups, self.erased = self.fold.config, self.fold.lineups, dict(self.fold.erased)
             self.states.update(walked.states)
             for person in walked.gone:
                 self.states.pop(person, None)

@@ -14,6 +14,7 @@
 | `felt_score:…` `felt_level:…` | their sum, and that of their levels, -2 to 2 |
 | `felt_net:…` | of `nps` only: promoters (9-10) less detractors (0-6) |
 | `wrong_score:<kind>:<day>` | scores that are none on their scale; `survey` where no kind is named |
+| `removed:<why>` | persons of whom all was forgotten, because they were `erased` or gave `no_consent` |
 | `sessions:<day>` | closed sessions, by the day they began |
 
 Days are the shop's calendar days (`zone` of the model).
@@ -31,6 +32,7 @@ from tracker.domain.outputs import (
     Felt,
     Merged,
     Output,
+    Removed,
     Sales,
     SessionClosed,
     Superseded,
@@ -70,6 +72,10 @@ def count(output: Output, zone: str, counts: Counts) -> None:
         _count_felt(output, zone, counts)
     elif isinstance(output, Withheld):
         counts[f"withheld:{output.why}"] += 1
+    elif isinstance(output, Removed):
+        counts[f"removed:{output.why}"] += 1
+        for model, phase in output.standing:
+            counts[f"in:{model}:{phase}"] -= 1
     elif isinstance(output, Merged):
         counts["people"] -= output.people
         for model, phase, at in output.entries:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracker.domain import accounts, claims, identity, orders
+from tracker.domain import accounts, claims, consent, identity, orders
 from tracker.domain.ids import short_hash
 from tracker.domain.migration import migrate_facts
 from tracker.domain.outputs import AbsorbState, Forward, Happening, Merged, Output, Transition
@@ -55,6 +55,7 @@ def merge(
         payload = identity.encode_legacy(legacy)
         out.append(AbsorbState(to=customer, source=state.facts.person, ts=ts, payload=payload))
     out.extend(Forward(customer, decode_event(raw)) for _, _, raw in recent[len(taken) :])
+    consent.pass_on(state)
     fresh = new_state(state.facts.person)
     # a device that is shared later must not use their ids again
     fresh.facts.tracks = [Track(journeys=track.journeys) for track in state.facts.tracks]
@@ -73,6 +74,8 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
         return False
     state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)
+    if not table.of_accounts and not consent.admit(state, legacy, table, out):
+        return True
     if legacy.lineup != table.lineup:
         migrate_legacy(legacy, table, [] if legacy.accounts or table.of_accounts else out)
     if table.account is not None:

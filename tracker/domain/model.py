@@ -168,3 +168,5 @@ class FoldSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an unknown marketing consent allows a drop-off to be sent."""
     bots_out: bool = False
     """Whether what bots do, and what runs away (see `pace`), is kept out of journeys."""
+    analytics_default: bool = True
+    """Whether an unknown analytics consent allows anything to be kept of a person."""

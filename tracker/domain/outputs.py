@@ -256,11 +256,37 @@ class Claimed(msgspec.Struct, gc=False):
 
 
 class Linked(msgspec.Struct, gc=False):
-    """A visitor and a customer named the same id: on its way to the visitor, who joins the customer."""
+    """A visitor is a customer: on its way to the visitor, who joins the customer."""
 
     visitor: str
     customer: str
     ts: int
+
+
+class EraseToo(msgspec.Struct, gc=False):
+    """Somebody was erased who is linked to `to`: on its way there. With a `member`, `to` forgets them (an account, a
+    device that was shared, an order's id); else `to` is erased too, and with `spread` all who are linked to it."""
+
+    to: str
+    until: int
+    member: str | None = None
+    spread: bool = False
+
+
+class Tombstone(msgspec.Struct, gc=False):
+    """Somebody was erased: on its way to every other partition, where older records may name them."""
+
+    partition: int
+    mark: bytes
+    until: int
+
+
+class Removed(msgspec.Struct, gc=False):
+    """Somebody's state was removed because they were `erased`, or gave `no_consent`: counted, never published.
+    `standing` is where (model, phase) their journeys stood."""
+
+    why: str
+    standing: list[tuple[str, str]]
 
 
 class LateEvent(msgspec.Struct, gc=False):
@@ -313,5 +339,8 @@ Output = (
     | AbsorbState
     | Claimed
     | Linked
+    | EraseToo
+    | Tombstone
+    | Removed
     | LateEvent
 )

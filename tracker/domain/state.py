@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tracker.domain.events import Campaign, Item
-from tracker.domain.units import NEVER
+from tracker.domain.units import FAR, NEVER
 
 MAX_CART_LINES = 100
 MAX_ORDERS = 20
@@ -360,6 +360,15 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Where two windows of time began (ms) and how many events were counted in them (see `pace`)."""
     claims: dict[str, int] = {}
     """The keys of the order, cart and checkout ids that they named lately (see `claims`), and when."""
+    shut: int = NEVER
+    """Events before this time (ms) are left out, FAR while analytics consent is refused (see `consent`)."""
+    erased: int = NEVER
+    """The person was erased: nothing before this time (ms) may be known."""
+
+    @property
+    def shut_at(self) -> int:
+        """`shut` as a time: a refusal says nothing of when."""
+        return self.shut if self.shut < FAR else NEVER
 
 
 def new_state(person: str) -> State:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import Literal
 
-from tracker.domain import accounts, claims, feelings, latefacts, orders
+from tracker.domain import accounts, claims, consent, feelings, latefacts, orders
 from tracker.domain.events import BOT, Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
@@ -51,7 +51,7 @@ LARGE = MAX_KEPT_BYTES // MAX_WAITING
 """Bytes of an event up to which `MAX_WAITING` of them are bounded by their number alone."""
 MAX_EVENT_IDS = 2 * (MAX_TAIL + MAX_WAITING)
 
-Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded", "bot", "runaway"]
+Outcome = Literal["applied", "waiting", "duplicate", "late", "forwarded", "bot", "runaway", "erased", "no_consent"]
 """What became of an event, in the words of the metrics."""
 CHANGED_NOTHING: frozenset[Outcome] = frozenset({"duplicate", "bot", "runaway"})
 
@@ -64,6 +64,10 @@ def accept(
     bots_out = table.settings.bots_out
     if bots_out and event.flags is not None and BOT in event.flags:
         return "bot"
+    if state.shut > NEVER or event.consent is not None or table.asks_consent:
+        why = None if table.of_accounts else consent.judge(state, event, table, out)
+        if why is not None:
+            return why
     if state.merged_into is not None:
         return _forward(state, event, table, max(reached, watermark), out)
     event_id = event.event_id
@@ -283,5 +287,5 @@ def _expire(state: State) -> bool:
     drop_tail(state)
     state.expired = True
     facts = state.facts
-    kept = facts.order_ids or facts.consent_marketing or facts.pending or facts.times
+    kept = facts.order_ids or facts.consent_marketing or facts.consent_analytics or facts.pending or facts.times
     return bool(kept or state.links or state.members)

@@ -202,6 +202,8 @@ class Table:
     """Of the lineup."""
     shares: bool = field(init=False)
     """Whether people share journeys and orders with an account."""
+    asks_consent: bool = field(init=False)
+    """Whether nothing is kept of a person before they allow analytics."""
     timed: bool = field(init=False)
     """Whether time alone leads anywhere."""
     gap: int = field(init=False)
@@ -216,6 +218,7 @@ class Table:
         self.lineup = lineup_of([self.model, *(course.model for course in self.courses[1:])])
         self.mark = mark_of(self.lineup)
         self.shares = self.of_accounts or self.account is not None
+        self.asks_consent = not self.settings.analytics_default
         self.timed = any(course.timed for course in self.courses)
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap

@@ -8,17 +8,17 @@ cut anywhere, even in the middle of the deadlines that one watermark makes due.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from tracker.domain import claims
+from tracker.domain import claims, erasure
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event
 from tracker.domain.lineup import Lineup, mark_of
 from tracker.domain.merging import absorb, merge
 from tracker.domain.migration import migrate
-from tracker.domain.outputs import Bound, DropOff, Output, Trigger, TriggerWithheld, Withheld
+from tracker.domain.outputs import Bound, DropOff, Output, Tombstone, Trigger, TriggerWithheld, Withheld
 from tracker.domain.said import is_member
 from tracker.domain.state import State, decode_state, encode_state, new_state
 from tracker.domain.step import CHANGED_NOTHING, accept, advance, next_due
@@ -34,6 +34,8 @@ from tracker.wire.control import (
     Claim,
     Config,
     Control,
+    Entombed,
+    Erase,
     Merge,
     Passed,
     WatermarkMarks,
@@ -71,6 +73,8 @@ class Walked(NamedTuple):
     dead: list[DeadRecord]
 
 
+_LEFT_OUT = {"erased", "no_consent"}
+
 Compile = Callable[[Config], Table]
 
 
@@ -92,14 +96,18 @@ class PartitionFold:
         marks: Marks,
         suppress_until: Position | None = None,
         lineups: Iterable[Lineup] = (),
+        erased: Mapping[bytes, int] | None = None,
     ) -> None:
         """`cache` bounds the states kept between batches. Outputs up to `suppress_until` were published before
-        the store was lost: they are counted, not said again. `lineups` are those of configs in force before."""
+        the store was lost: they are counted, not said again. `lineups` are those of configs in force before,
+        `erased` the tombstones of this partition: until when (ms) by mark (see `erasure.mark_of_person`)."""
         self.partition = partition
         self.position = position
         self.marks = marks
         self.config = config
         self.config_changed = False
+        self.erased = dict(erased or {})
+        self.erased_changed = False
         self._compile = compile_config
         self.table = compile_config(config)
         self._lineups = {mark_of(lineup): lineup for lineup in lineups}
@@ -196,7 +204,11 @@ class PartitionFold:
             ts = event.ts
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
-            if outcome not in CHANGED_NOTHING and (
+            if outcome in _LEFT_OUT:
+                if key not in self._fresh or state.facts.consent_analytics or state.facts.consent_marketing:
+                    self._set_timer(key, state)
+                    self._keep(key, state)
+            elif outcome not in CHANGED_NOTHING and (
                 outcome != "late" or event.consent is not None or key not in self._fresh
             ):
                 timer, wakes = state.timer, state.facts.wakes
@@ -230,10 +242,20 @@ class PartitionFold:
                 self.table = self._compile(control)
                 self.config = control
                 self.config_changed = True
-        elif record.key is None or record.key not in self._cache:
+        elif isinstance(control, Entombed):
+            self._entomb(control.mark, control.until)
+        elif (
+            record.key is None
+            or record.key not in self._cache
+            or (self.erased and isinstance(control, Claim | Merge | Absorb) and self._names_erased(record.key, control))
+        ):
             pass
         elif isinstance(control, Claim):
             self._take_claim(record.key, control, out)
+            if out:
+                self._say(out, record.offset)
+        elif isinstance(control, Erase):
+            self._erase(record.key, control, out)
             if out:
                 self._say(out, record.offset)
         elif isinstance(control, Merge | Absorb) and record.key[1:2] == b":":
@@ -275,6 +297,51 @@ class PartitionFold:
         else:
             self._forget(key)
             self.position = Position(self.position.offset, self.position.watermark, due, key.decode())
+
+    def _names_erased(self, key: bytes, control: Claim | Merge | Absorb) -> bool:
+        """Whether a record is about somebody as of before their erasure."""
+        other = control.customer if isinstance(control, Merge) else control.person
+        until = (self.erased.get(erasure.mark_of_person(person)) for person in (key, other.encode()))
+        return any(bound is not None and control.ts < bound for bound in until)
+
+    def _entomb(self, mark: bytes, until: int) -> bool:
+        if until <= self.erased.get(mark, NEVER):
+            return False
+        self.erased[mark] = until
+        self.erased_changed = True
+        return True
+
+    def _erase(self, key: bytes, control: Erase, out: list[Output]) -> None:
+        stored = self._cache[key]
+        if control.member is not None:
+            if stored is not None:
+                self._forget_other(key, stored, control.member, out)
+            return
+        until, table = control.ts + 1, self._table_of(key)
+        if stored is not None:
+            moved: list[Output] = []
+            state = self._state(key, table, moved)
+            for output in moved:  # what a changed model moved is nobody's to know now
+                count(output, self.table.model.zone, self._counts)
+            until = erasure.erase(state, until, table, out, spread=control.spread)
+            self._forget(key)
+        mark = erasure.mark_of_person(key)
+        if self._entomb(mark, until):
+            others = (other for other in range(self._partitions) if other != self.partition)
+            out.extend(Tombstone(other, mark, until) for other in others)
+
+    def _forget_other(self, key: bytes, stored: bytes, person: str, out: list[Output]) -> None:
+        if not claims.is_claim(key):
+            state = self._state(key, self._table_of(key), out)
+            erasure.forget_other(state, person)
+            self._set_timer(key, state)
+            self._keep(key, state)
+            return
+        known = claims.decode_claims(stored)
+        if erasure.forget_claimant(known, person):
+            self._keep_claims(key, known, known.timer or known.until)
+        else:
+            self._forget(key)
 
     def _advance_time(self, offset: int, out: list[Output]) -> bool:
         watermark = max(self.marks.watermark(self._partitions), self.position.watermark)
@@ -324,6 +391,8 @@ class PartitionFold:
 
     def _forget(self, key: bytes) -> None:
         """Nothing of this person is worth keeping: from here on it is as if they had never been seen."""
+        if key in self._fresh and key in self._dirty and key[:2] in {b"c:", b"a:"}:
+            self._counts["people"] += 1  # seen and forgotten between two commits
         self._dirty.discard(key)
         self._gone.add(key)
         self._timers[key] = None
@@ -349,7 +418,9 @@ class PartitionFold:
     def _state(self, key: bytes, table: Table, out: list[Output]) -> State:
         stored = self._cache[key]
         if stored is None:
-            state = new_state(key.decode())
+            until = self.erased.get(erasure.mark_of_person(key)) if self.erased else None
+            person = key.decode()
+            state = new_state(person) if until is None else erasure.erased_state(person, until, table)
             state.lineup = table.mark
             return state
         state = decode_state(stored)

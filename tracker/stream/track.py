@@ -45,6 +45,9 @@ CONFIG_KEY = "config"
 LINEUPS_KEY = "lineups"
 """Beside it, what the places in states stand for that were written under earlier configs."""
 
+ERASED_KEY = "erased"
+"""Beside it, the tombstones of a partition: until when (ms) by mark."""
+
 IDLE_COMMIT = 1.0
 """Seconds after which a position without outputs is committed to the broker too."""
 
@@ -142,7 +145,7 @@ class TrackPartition:
             await self._tell((), resume)
         await self._publish_outbox(committed)
         config, stored, said = await self._config(first=first and not known.outputs)
-        (lineups,) = await context.store.states(partition, [LINEUPS_KEY])
+        lineups, erased = await context.store.states(partition, [LINEUPS_KEY, ERASED_KEY])
         self._fold = PartitionFold(
             partition,
             context.partitions,
@@ -156,6 +159,7 @@ class TrackPartition:
             marks=decode_marks(row.meta) if row is not None and row.meta else Marks(),
             suppress_until=suppress_until,
             lineups=decode_lineups(lineups) if lineups is not None else (),
+            erased=decode_erased(erased) if erased is not None else None,
         )
         self._fold.config_changed = not stored
         self._said = config if said else None
@@ -266,6 +270,9 @@ class TrackPartition:
             if fold.lineups:
                 states.append((LINEUPS_KEY, encode_lineups(fold.lineups)))
             fold.config_changed = False
+        if fold.erased_changed:
+            states = [*states, (ERASED_KEY, encode_erased(fold.erased))]
+            fold.erased_changed = False
         before_commit = time.perf_counter()
         await context.store.commit(
             self.partition,
@@ -303,9 +310,17 @@ class TrackPartition:
 
     async def idle(self) -> None:
         """Nothing to read: let the broker know a position that has no outputs to carry it."""
+        if self._published and self._stored is not None and self._fold is not None:
+            await self._trim(self._stored, self._fold)
         late = time.perf_counter() - self._told_at > IDLE_COMMIT
         if late and self._stored is not None and self._is_news(self._stored):
             await self._tell((), self._stored)
+
+    async def _trim(self, position: Position, fold: PartitionFold) -> None:
+        """What is published need not wait in the store for the next batch: it may be about somebody who was erased."""
+        commit = Commit(position, position, encode_marks(fold.marks), (), (), (), (), None, self._published)
+        await self._context.store.commit(self.partition, self._token, commit)
+        self._published = []
 
     def _is_news(self, position: Position) -> bool:
         """Whether the broker's position is behind this one. While the store is rebuilt it is not, and must not fall:
@@ -358,6 +373,8 @@ class TrackPartition:
         return known, stored is not None, known == context.config
 
 
+encode_erased = msgspec.msgpack.Encoder().encode
+decode_erased = msgspec.msgpack.Decoder(dict[bytes, int]).decode
 _encode_outbox = msgspec.msgpack.Encoder().encode
 _decode_outbox = msgspec.msgpack.Decoder(list[OutRecord]).decode
 _decode_config = msgspec.json.Decoder(Config).decode

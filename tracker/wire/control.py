@@ -8,6 +8,8 @@
 | `merge` | JSON `{"customer": "c:<id>", "ts": ms}`, key `a:<id>` | ingest, to the anonymous person's partition |
 | `claim` | JSON `{"person": "c:<id>", "ts": ms}`, key `order:<id>` | ingest, and track for merged people |
 | `absorb` | MessagePack `Absorb`, key `c:<id>` | track, to the customer's partition |
+| `erase` | JSON `Erase`, key: the person | `tracker erase`, and track for the ids linked to them |
+| `entombed` | JSON `Entombed` | track, to every other partition |
 | `progress` | JSON `{"ts": ms}` | `tracker replay`, to every raw partition: everything before is written |
 """
 
@@ -80,6 +82,22 @@ class Absorb(msgspec.Struct, frozen=True):
     payload: bytes
 
 
+class Erase(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Nothing of the record's key, a person, from before `ts` may be known any more; with `spread` nothing of the ids
+    linked to them either. With a `member` the key forgets them: an account, a shared device, an order's id."""
+
+    ts: Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
+    spread: bool = False
+    member: str | None = None
+
+
+class Entombed(msgspec.Struct, frozen=True):
+    """Somebody was erased: whoever has this mark (see `erasure.mark_of_person`), as far as before `until` (ms)."""
+
+    mark: bytes
+    until: int
+
+
 class Progress(msgspec.Struct, frozen=True):
     """Everything before `ts` has been written to this raw partition. Whoever may write there can say it, so it has
     bounds: a time that no position can hold would be in the log for good, and stop every partition."""
@@ -87,7 +105,7 @@ class Progress(msgspec.Struct, frozen=True):
     ts: Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 
 
-Control = WatermarkMarks | Passed | Config | Merge | Claim | Absorb | Progress
+Control = WatermarkMarks | Passed | Config | Merge | Claim | Absorb | Erase | Entombed | Progress
 
 KINDS: dict[str, type[Control]] = {
     "watermark": WatermarkMarks,
@@ -96,6 +114,8 @@ KINDS: dict[str, type[Control]] = {
     "merge": Merge,
     "claim": Claim,
     "absorb": Absorb,
+    "erase": Erase,
+    "entombed": Entombed,
     "progress": Progress,
 }
 

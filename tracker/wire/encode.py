@@ -18,15 +18,27 @@ from tracker.domain.outputs import (
     AbsorbState,
     Claimed,
     DropOff,
+    EraseToo,
     Forward,
     LateEvent,
     Linked,
     Output,
     SessionClosed,
+    Tombstone,
     Transition,
     Trigger,
 )
-from tracker.wire.control import FORWARD_HEADERS, Absorb, Claim, Control, Merge, control_headers, encode_control
+from tracker.wire.control import (
+    FORWARD_HEADERS,
+    Absorb,
+    Claim,
+    Control,
+    Entombed,
+    Erase,
+    Merge,
+    control_headers,
+    encode_control,
+)
 from tracker.wire.partition import partition_of
 from tracker.wire.topics import Topics
 
@@ -88,6 +100,12 @@ class OutputEncoder:
             return self._control(output.key, Claim(output.person, output.ts, output.instead), FORWARD_HEADERS)
         if isinstance(output, Linked):
             return self._control(output.visitor, Merge(output.customer, output.ts), FORWARD_HEADERS)
+        if isinstance(output, EraseToo):
+            return self._control(output.to, Erase(output.until - 1, output.spread, output.member))
+        if isinstance(output, Tombstone):
+            entombed = Entombed(output.mark, output.until)
+            headers = control_headers(entombed)
+            return Encoded(topics.events, output.partition, b"", encode_control(entombed), headers)
         if isinstance(output, LateEvent):
             id_ = derive("late", output.person_id, output.event.event_id)
             headers = _about(id_, output.event.ts, output.person_id, self._late)

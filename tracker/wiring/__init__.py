@@ -1,6 +1,7 @@
 """The composition root: the only place that builds things. Commands call the `run_…` functions."""
 
 from tracker.wiring.demonstration import map_counters, run_demo
+from tracker.wiring.erasing import run_erase
 from tracker.wiring.parts import table_of
 from tracker.wiring.reading import find_claimants, list_dead_letters, replay_dead_letters, show_journey
 from tracker.wiring.recovering import run_recover
@@ -13,6 +14,7 @@ __all__ = [
     "map_counters",
     "replay_dead_letters",
     "run_demo",
+    "run_erase",
     "run_recover",
     "run_replay",
     "run_worker",

@@ -61,6 +61,7 @@ def config_of(settings: Settings, sources: Sequence[str] = (), partitions: int =
         state_ttl=settings.state_ttl,
         consent_default=settings.consent_default == "allow",
         bots_out=settings.bots == "exclude",
+        analytics_default=settings.analytics_default == "allow",
     )
     return Config(tuple(map(to_text, models)), fold, FOLD_VERSION, tuple(sources), partitions)
 
