@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.cli import main
-from tracker.domain.events import Event
+from tracker.domain.events import Consent, Event
 from tracker.errors import BadEvent, MappingError, SettingError
 from tracker.settings import Settings
 from tracker.wire.dialects import DIALECTS
@@ -160,6 +160,9 @@ def test_consent_is_true_or_false_or_refused() -> None:
     assert consent is not None
     assert (consent.marketing, consent.analytics) == (True, False)
     assert event(dialect).consent is None
+    dialect = mapped(consent={"marketing": "m", "tcf": "t", "gcs": "g"})
+    assert event(dialect, m=True, g="G101", t="not one").consent == Consent(marketing=False, analytics=True)
+    assert event(dialect, t="COvFyGBOvFyGBAbAAAENAPCAAOAAAAAAAAAAAEEUACCKAAA").consent == Consent(False, False)
     assert refused(dialect, m="perhaps").detail.startswith("marketing (m) is 'perhaps'; allowed: true, false")
 
 

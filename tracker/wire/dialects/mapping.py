@@ -15,6 +15,7 @@ import msgspec
 
 from tracker.domain.events import KNOWN_TYPES, Campaign, Consent, Event, Item
 from tracker.errors import BadEvent
+from tracker.wire.consent import gcs_consent, tcf_consent, together
 from tracker.wire.dialects.common import content_id, json_object, snake
 from tracker.wire.dialects.dialect import Fields
 from tracker.wire.dialects.paths import Path, holds
@@ -51,7 +52,7 @@ FIELDS: Mapping[str, str] = {
 }
 """The fields of an event that are one value each, with its kind."""
 CAMPAIGN = {"source": "text", "medium": "text", "name": "text"}
-CONSENT = {"marketing": "flag", "analytics": "flag"}
+CONSENT = {"marketing": "flag", "analytics": "flag", "tcf": "text", "gcs": "text"}
 ITEM = {"product_id": "id", "sku": "id", "name": "text", "category": "text", "quantity": "whole", "price": "number"}
 SHAPE = ("type", "event_id", "ts", *FIELDS, "campaign", "consent", "items", "properties")
 TOP = ("name", "recognise", "take", "each", *SHAPE, "cases")
@@ -195,11 +196,18 @@ class MappedDialect:
         if shape.campaign and (values := _values(shape.campaign, scope)):
             event.campaign = Campaign(**values)
         if shape.consent and (values := _values(shape.consent, scope)):
-            event.consent = Consent(**values)
+            event.consent = _consent(**values)
         if shape.items is not None:
             event.items = shape.items.found(scope)
         event.properties = _properties(shape.properties, scope) or None
         return event
+
+
+def _consent(
+    marketing: bool | None = None, analytics: bool | None = None, tcf: str | None = None, gcs: str | None = None
+) -> Consent | None:
+    said = None if marketing is None and analytics is None else Consent(marketing, analytics)
+    return together(said, None if tcf is None else tcf_consent(tcf), None if gcs is None else gcs_consent(gcs))
 
 
 def _values(rules: Rules, scope: Scope) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tracker.domain.events import Campaign, Consent, Event, Item
 from tracker.errors import BadEvent
+from tracker.wire.consent import google_consent, together
 from tracker.wire.dialects.common import number, text_id, whole
 
 _OF_PRODUCTS = frozenset({"product_viewed", "product_added", "product_removed", "wishlist_added", "product_shared"})
@@ -18,7 +19,6 @@ _CATEGORIES = ("item_category", "item_category2", "item_category3", "item_catego
 _OF_ITEM = ("item_id", "item_name", "item_variant", "price", "quantity", *_CATEGORIES)
 _UNKNOWN = frozenset({"", "(not set)", "(none)", "(direct)", "(organic)", "(referral)", "(other)"})
 """What Google writes where it knows nothing."""
-_GRANTED = {"granted": True, "yes": True, "true": True, "denied": False, "no": False, "false": False}
 _LONGEST_NUMBER = 18
 
 
@@ -132,13 +132,7 @@ def segments(properties: Any) -> list[str] | None:
 
 def consent(given: dict[str, Any] | None, *, personalised: bool = True) -> Consent | None:
     """What Google's consent mode says: marketing is allowed where none of its kinds is denied."""
-    said = {name: _GRANTED.get(str(value).lower()) for name, value in (given or {}).items()}
-    kinds = [said.get(name) for name in ("ad_storage", "ads_storage", "ad_user_data", "ad_personalization")]
-    if not personalised:
-        kinds.append(False)
-    marketing = False if False in kinds else True if True in kinds else None
-    analytics = said.get("analytics_storage")
-    return None if marketing is None and analytics is None else Consent(marketing, analytics)
+    return together(google_consent(given or {}), None if personalised else Consent(marketing=False))
 
 
 def _campaign(given: Iterable[Any], field: str) -> Campaign | None:

@@ -4,7 +4,6 @@ identify, page, screen, alias and group, each by itself or many in a `batch`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
@@ -12,6 +11,7 @@ import msgspec
 
 from tracker.domain.events import Campaign, Consent, Event
 from tracker.errors import BadEvent
+from tracker.wire.consent import category_consent
 from tracker.wire.dialects.common import content_id, text_id
 from tracker.wire.dialects.dialect import Fields
 from tracker.wire.dialects.segment.calls import CALLS, Call, Context, Page, decoded
@@ -35,16 +35,6 @@ _NOT_KEPT = frozenset(
     """.split()
 )
 """Traits that have a place of their own, or that no journey needs and that say who somebody is."""
-_PURPOSES = {
-    "analytics": "analytics",
-    "performance": "analytics",
-    "statistics": "analytics",
-    "c0002": "analytics",
-    "marketing": "marketing",
-    "advertising": "marketing",
-    "targeting": "marketing",
-    "c0004": "marketing",
-}
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -198,22 +188,12 @@ def _campaign(given: Campaign) -> Campaign | None:
 def _consent(context: Context) -> Consent | None:
     preferences = (context.consent or {}).get("categoryPreferences")
     if isinstance(preferences, dict):
-        return _agreed(preferences.items())
+        return category_consent(preferences.items())
     said: list[tuple[Any, Any]] = []
     for field, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         if isinstance(names := (context.consent_management or {}).get(field), list):
             said += [(name, allowed) for name in names]
-    return _agreed(said)
-
-
-def _agreed(said: Iterable[tuple[Any, Any]]) -> Consent | None:
-    """Of the categories, whose names each shop chooses, those that say what they are for; the strictest counts."""
-    found: dict[str, bool] = {}
-    for name, allowed in said:
-        purpose = _PURPOSES.get(name.lower()) if isinstance(name, str) else None
-        if purpose is not None and isinstance(allowed, bool):
-            found[purpose] = allowed and found.get(purpose, True)
-    return Consent(**found) if found else None
+    return category_consent(said)
 
 
 def _segments(traits: dict[str, object], where: str) -> list[str] | None:
@@ -262,5 +242,5 @@ def _traits(call: Call, event: Event) -> None:
         return
     event.segments = _segments(traits, "traits") or event.segments
     if isinstance(said := traits.get("consent"), dict):
-        event.consent = _agreed(said.items()) or event.consent
+        event.consent = category_consent(said.items()) or event.consent
     event.properties = {name: given for name, given in traits.items() if name not in _NOT_KEPT} or None
