@@ -98,7 +98,7 @@ def main() -> None:
     chosen = parser.parse_args()
     values = [(sent.person, sent.value) for sent in events(chosen.events)]
     first, *others = map(load, chosen.models.split(","))
-    table = compile_table(first, FoldSettings(), *others)
+    table = compile_table(first, FoldSettings(bots_out=True), *others)
     costs = Costs(chosen.events)
     gc.disable()  # what collection costs depends on what else is in memory: the worker's measurement has it
     for number in range(chosen.repeat):

@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 from xxhash import xxh3_64_digest
 
+SHORT_HASH_BYTES = 8
+
 
 def short_hash(text: str) -> bytes:
     """The 8 bytes by which a state remembers an id (event ids, order ids)."""

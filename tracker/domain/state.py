@@ -356,8 +356,9 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """(since, account) that this person acts for, where a model's `buyer` is the account."""
     members: list[str] = []
     """Of an account: who hears of its orders."""
-    pace: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Where two windows of time began (ms) and how many events were counted in them (see `pace`)."""
+    pace: tuple[int, int, int, int] | None = None
+    """Where two windows of time began (ms) and how many events were counted in them, once this person has done much in
+    little time (see `pace`)."""
     claims: dict[str, int] = {}
     """The keys of the order, cart and checkout ids that they named lately (see `claims`), and when."""
     shut: int = NEVER

@@ -18,7 +18,7 @@ from tracker.domain.events import BOT, Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.ids import short_hash
 from tracker.domain.outputs import Bound, Forward, Happening, LateEvent, Output
-from tracker.domain.pace import runs_away
+from tracker.domain.pace import BUSY, runs_away
 from tracker.domain.refold import (
     count_sales,
     decode_event,
@@ -61,7 +61,7 @@ def accept(
 ) -> Outcome:
     """Take in one event of this person. `reached` is w1 (see `stream.marks`), at or past the watermark: what
     is forwarded by that measure is not late at its new owner, whose watermark cannot be past it."""
-    bots_out = table.settings.bots_out
+    bots_out = table.bots_out
     if bots_out and event.flags is not None and BOT in event.flags:
         return "bot"
     if state.shut > NEVER or event.consent is not None or table.asks_consent:
@@ -74,7 +74,7 @@ def accept(
     mark = short_hash(event_id)
     if mark in state.ids:
         return "duplicate"
-    if bots_out and runs_away(state, event, table):
+    if bots_out and (state.pace is not None or len(state.ids) >= BUSY) and runs_away(state, event, table):
         return "runaway"
     if table.shares and not accounts.share(state, event, table, watermark, out, reached):
         return "duplicate"

@@ -206,6 +206,7 @@ class Table:
     """Whether nothing is kept of a person before they allow analytics."""
     timed: bool = field(init=False)
     """Whether time alone leads anywhere."""
+    bots_out: bool = field(init=False)
     gap: int = field(init=False)
     cap: int = field(init=False)
     lateness: int = field(init=False)
@@ -220,6 +221,7 @@ class Table:
         self.shares = self.of_accounts or self.account is not None
         self.asks_consent = not self.settings.analytics_default
         self.timed = any(course.timed for course in self.courses)
+        self.bots_out = self.settings.bots_out
         self.gap = self.settings.session_gap
         self.cap = self.settings.session_cap
         self.lateness = self.settings.allowed_lateness
