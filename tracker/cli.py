@@ -21,6 +21,7 @@ from tracker.commands.replay import replay
 from tracker.commands.schemas import schemas
 from tracker.commands.settings import settings
 from tracker.commands.topics import topics
+from tracker.commands.unmerge import unmerge
 from tracker.commands.worker import worker
 from tracker.errors import SettingError, TrackerError
 
@@ -61,7 +62,8 @@ def main() -> None:
 
 
 for command in (
-    demo, topics, worker, replay, journey, erase, models, dialects, dead_letters, recover, schemas, settings,
+    demo, topics, worker, replay, journey, erase, models, dialects, dead_letters, recover, schemas, unmerge,
+    settings,
 ):  # fmt: skip
     main.add_command(command)
 

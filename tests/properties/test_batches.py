@@ -70,6 +70,10 @@ def _header(key: bytes, value: bytes) -> tuple[str, bytes]:
         return CONTROL_HEADER, b"absorb"
     if b'"event_id"' in value:
         return FORWARD_HEADER, b"1"
+    if b'"token"' in value:
+        return CONTROL_HEADER, b"unmerge"
+    if b'"person"' not in value and b'"customer"' not in value:
+        return CONTROL_HEADER, b"erase"
     return CONTROL_HEADER, b"claim" if is_claim(key) else b"merge"
 
 

@@ -65,17 +65,19 @@ def erase(state: State, until: int, table: Table, out: list[Output], *, spread: 
     names = [*(f"b:{name}" for _, name in state.accounts), *(link for link in state.links if link != state.merged_into)]
     if not spread and state.merged_into is not None:
         names.append(state.merged_into)
-    out.extend(EraseToo(name, until, member=person) for name in [*dict.fromkeys(names), *state.claims])
+    out.extend(EraseToo(name, until, member=person) for name in dict.fromkeys([*names, *state.blocked, *state.claims]))
     leave_map(state, until, table, out, "erased")
     return until
 
 
 def linked_ids(state: State) -> list[str]:
-    """The other ids of the same person. A device that several customers used is nobody's."""
+    """The other ids of the same person. A device that several customers used is nobody's, and who was taken apart from
+    them is somebody else."""
     ids = [*(f"a:{anonymous}" for anonymous in _anonymous_ids(state)), *state.absorbed]
     if state.merged_into is not None:
         ids.append(state.merged_into)
-    return [other for other in dict.fromkeys(ids) if other != state.facts.person]
+    apart = {state.facts.person, *state.blocked}
+    return [other for other in dict.fromkeys(ids) if other not in apart]
 
 
 def leave_map(state: State, ts: int, table: Table, out: list[Output], why: str) -> None:
@@ -98,6 +100,7 @@ def forget_other(state: State, person: str) -> None:
     state.members = [member for member in state.members if member != person]
     state.absorbed = [source for source in state.absorbed if source != person]
     state.links = [link for link in state.links if link != person]
+    state.blocked = [other for other in state.blocked if other != person]
     if state.merged_into == person:
         state.merged_into = None
     state.facts.anonymous_ids = [known for known in state.facts.anonymous_ids if f"a:{known}" != person]

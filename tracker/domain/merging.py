@@ -28,7 +28,7 @@ def merge(
 ) -> None:
     """This anonymous person turned out to be `customer`: their past goes there, and every later event with it.
     From a second customer on the device is shared and stands alone. `reached` as for `accept`."""
-    if customer in state.links:
+    if customer in state.links or customer in state.blocked:
         return
     state.links = [*state.links, customer]
     if len(state.links) > 1:
@@ -70,7 +70,7 @@ def merge(
 
 def absorb(state: State, source: str, payload: bytes, table: Table, watermark: int, out: list[Output]) -> bool:
     """Take over the past of the anonymous person `source`; False when that was done before."""
-    if source in state.absorbed:
+    if source in state.absorbed or source in state.blocked:
         return False
     state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)

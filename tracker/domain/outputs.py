@@ -289,6 +289,15 @@ class Removed(msgspec.Struct, gc=False):
     standing: list[tuple[str, str]]
 
 
+class Unlinked(msgspec.Struct, gc=False):
+    """A visitor was taken apart from a customer: on its way to the customer, behind everything of theirs that went
+    there before."""
+
+    visitor: str
+    customer: str
+    token: str
+
+
 class LateEvent(msgspec.Struct, gc=False):
     """An event older than the allowed lateness: reported, with how late it was in ms."""
 
@@ -342,5 +351,6 @@ Output = (
     | EraseToo
     | Tombstone
     | Removed
+    | Unlinked
     | LateEvent
 )

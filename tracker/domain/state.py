@@ -361,6 +361,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     little time (see `pace`)."""
     claims: dict[str, int] = {}
     """The keys of the order, cart and checkout ids that they named lately (see `claims`), and when."""
+    blocked: list[str] = []
+    """Whom this person was taken apart from, a customer or visitors: they are never linked again."""
     shut: int = NEVER
     """Events before this time (ms) are left out, FAR while analytics consent is refused (see `consent`)."""
     erased: int = NEVER

@@ -24,6 +24,7 @@ from tracker.domain.state import State, decode_state, encode_state, new_state
 from tracker.domain.step import CHANGED_NOTHING, accept, advance, next_due
 from tracker.domain.table import Table
 from tracker.domain.units import FAR, NEVER
+from tracker.domain.unmerging import take_place, unlink
 from tracker.errors import BadEvent
 from tracker.metrics import Tally
 from tracker.stream.marks import Marks
@@ -38,6 +39,8 @@ from tracker.wire.control import (
     Erase,
     Merge,
     Passed,
+    Rebuilt,
+    Unmerge,
     WatermarkMarks,
     control_kind,
     decode_control,
@@ -258,11 +261,19 @@ class PartitionFold:
             self._erase(record.key, control, out)
             if out:
                 self._say(out, record.offset)
-        elif isinstance(control, Merge | Absorb) and record.key[1:2] == b":":
+        elif record.key[1:2] != b":":
+            pass
+        elif isinstance(control, Rebuilt):
+            self._rebuild(record.key, control, out)
+            if out:
+                self._say(out, record.offset)
+        elif isinstance(control, Merge | Absorb | Unmerge):
             watermark, table = self.position.watermark, self._table_of(record.key)
             state = self._state(record.key, table, out)
             if isinstance(control, Merge):
                 merge(state, control.customer, control.ts, table, watermark, out, self._reached)
+            elif isinstance(control, Unmerge):
+                unlink(state, control.visitor, control.customer, control.token, out)
             else:
                 absorb(state, control.person, control.payload, table, watermark, out)
             self._set_timer(record.key, state)
@@ -270,6 +281,19 @@ class PartitionFold:
             if out:
                 self._say(out, record.offset)
         return True
+
+    def _rebuild(self, key: bytes, control: Rebuilt, out: list[Output]) -> None:
+        table = self._table_of(key)
+        state, rebuilt = self._state(key, table, []), decode_state(control.state)
+        if (self.erased.get(erasure.mark_of_person(key), NEVER), state.shut) != control.guard:
+            return  # they were erased or refused since: nothing of before may come back
+        if rebuilt.lineup != table.mark:
+            migrate(rebuilt, self._lineups.get(rebuilt.lineup), table, [])
+        take_place(rebuilt, state, table, self.position.watermark, self._reached, set(control.wrong), out)
+        for name, difference in control.counters.items():
+            self._counts[name] += difference
+        self._set_timer(key, rebuilt)
+        self._keep(key, rebuilt)
 
     def _take_claim(self, key: bytes, control: Claim, out: list[Output]) -> None:
         if not claims.is_claim(key) or control.ts + claims.CLAIM_TTL <= self.position.watermark:

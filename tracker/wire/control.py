@@ -10,6 +10,8 @@
 | `absorb` | MessagePack `Absorb`, key `c:<id>` | track, to the customer's partition |
 | `erase` | JSON `Erase`, key: the person | `tracker erase`, and track for the ids linked to them |
 | `entombed` | JSON `Entombed` | track, to every other partition |
+| `unmerge` | JSON `Unmerge`, key `a:<id>` and `c:<id>` | `tracker unmerge`, and track to the customer's partition |
+| `rebuilt` | MessagePack `Rebuilt`, key `a:<id>` or `c:<id>` | `tracker unmerge` |
 | `progress` | JSON `{"ts": ms}` | `tracker replay`, to every raw partition: everything before is written |
 """
 
@@ -21,6 +23,7 @@ from typing import Annotated
 import msgspec
 
 from tracker.domain.model import FoldSettings
+from tracker.domain.units import NEVER
 from tracker.errors import BadEvent
 
 CONTROL_HEADER = "tracker-control"
@@ -72,6 +75,26 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     instead: str | None = None
 
 
+class Unmerge(msgspec.Struct, frozen=True):
+    """The visitor and the customer are not the same. To the visitor's partition it is an order, to the customer's the
+    mark up to which events of the visitor came. `token` tells one run of the command from another."""
+
+    visitor: str
+    customer: str
+    token: str
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """What would be known of the record's key without the link that an `Unmerge` took apart: an encoded `State`, and by
+    how much the map's counters differ; `wrong` are ids of drop-offs that were said of them because of the link."""
+
+    state: bytes
+    counters: dict[str, int]
+    wrong: list[str] = []
+    guard: tuple[int, int] = (NEVER, NEVER)
+    """Their erasure, and the `shut` of their state, as of the `Unmerge`."""
+
+
 class Absorb(msgspec.Struct, frozen=True):
     """An anonymous person's past, sent to the customer it belongs to. `id` makes taking it in idempotent,
     `ts` is that of the merge, `payload` an encoded `tracker.domain.identity.Legacy`."""
@@ -105,7 +128,7 @@ class Progress(msgspec.Struct, frozen=True):
     ts: Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
 
 
-Control = WatermarkMarks | Passed | Config | Merge | Claim | Absorb | Erase | Entombed | Progress
+Control = WatermarkMarks | Passed | Config | Merge | Claim | Absorb | Unmerge | Rebuilt | Erase | Entombed | Progress
 
 KINDS: dict[str, type[Control]] = {
     "watermark": WatermarkMarks,
@@ -116,13 +139,16 @@ KINDS: dict[str, type[Control]] = {
     "absorb": Absorb,
     "erase": Erase,
     "entombed": Entombed,
+    "unmerge": Unmerge,
+    "rebuilt": Rebuilt,
     "progress": Progress,
 }
 
+BINARY = (Absorb, Rebuilt)
 _encode_json = msgspec.json.Encoder().encode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decoders = {
-    kind: (msgspec.msgpack.Decoder(shape) if shape is Absorb else msgspec.json.Decoder(shape))
+    kind: (msgspec.msgpack.Decoder(shape) if shape in BINARY else msgspec.json.Decoder(shape))
     for kind, shape in KINDS.items()
 }
 _headers = {shape: [(CONTROL_HEADER, kind.encode())] for kind, shape in KINDS.items()}
@@ -140,7 +166,7 @@ def control_headers(record: Control) -> list[tuple[str, bytes]]:
 
 def encode_control(record: Control) -> bytes:
     """The value of a control record."""
-    return _encode_msgpack(record) if type(record) is Absorb else _encode_json(record)
+    return _encode_msgpack(record) if type(record) in BINARY else _encode_json(record)
 
 
 def control_kind(headers: Iterable[tuple[str, bytes | None]]) -> str | None:

@@ -27,6 +27,7 @@ from tracker.domain.outputs import (
     Tombstone,
     Transition,
     Trigger,
+    Unlinked,
 )
 from tracker.wire.control import (
     FORWARD_HEADERS,
@@ -36,6 +37,7 @@ from tracker.wire.control import (
     Entombed,
     Erase,
     Merge,
+    Unmerge,
     control_headers,
     encode_control,
 )
@@ -106,6 +108,9 @@ class OutputEncoder:
             entombed = Entombed(output.mark, output.until)
             headers = control_headers(entombed)
             return Encoded(topics.events, output.partition, b"", encode_control(entombed), headers)
+        if isinstance(output, Unlinked):
+            unmerge = Unmerge(output.visitor, output.customer, output.token)
+            return self._control(output.customer, unmerge, FORWARD_HEADERS)
         if isinstance(output, LateEvent):
             id_ = derive("late", output.person_id, output.event.event_id)
             headers = _about(id_, output.event.ts, output.person_id, self._late)

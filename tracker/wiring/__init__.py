@@ -6,6 +6,7 @@ from tracker.wiring.parts import table_of
 from tracker.wiring.reading import find_claimants, list_dead_letters, replay_dead_letters, show_journey
 from tracker.wiring.recovering import run_recover
 from tracker.wiring.replaying import run_replay
+from tracker.wiring.unmerging import run_unmerge
 from tracker.wiring.worker import run_worker
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "run_erase",
     "run_recover",
     "run_replay",
+    "run_unmerge",
     "run_worker",
     "show_journey",
     "table_of",
