@@ -162,6 +162,36 @@ def mask(url: str) -> str:
     return re.sub(r"(?i)(password=)[^&#]*", r"\1***", url)
 
 
+class FernetKeys:
+    """Keys of Fernet, separated by commas; never shown."""
+
+    allowed = "Fernet's keys (32 bytes in URL-safe base64), the newest first, separated by commas"
+
+    def parse(self, raw: object) -> Secrets:
+        parts = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(parts, list):
+            raise Unfit
+        keys = Secrets(part.strip() for part in parts if isinstance(part, str) and part.strip())
+        if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", key) for key in keys):
+            raise Unfit("not a key")
+        return keys
+
+    def show(self, value: object) -> str:
+        return "***" if value else ""
+
+    def quote(self, raw: object) -> str:  # noqa: ARG002
+        return "***"
+
+
+class Secrets(tuple[str, ...]):
+    """Texts that no repr shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***" if self else "()"
+
+
 class HttpUrl:
     """The URL of an HTTP service; its user information is a secret."""
 

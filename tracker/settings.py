@@ -20,7 +20,7 @@ from typed_settings.types import LoadedSettings, OptionList, SettingsClass, Sett
 
 from tracker.durations import UNITS
 from tracker.errors import SettingError
-from tracker.kinds import Choice, Duration, HttpUrl, Kind, Names, Redis, Switch, Text, Unfit, Whole
+from tracker.kinds import Choice, Duration, FernetKeys, HttpUrl, Kind, Names, Redis, Switch, Text, Unfit, Whole
 
 PREFIX = "TRACKER_"
 FILE_VARIABLE = "TRACKER_SETTINGS_FILE"
@@ -149,6 +149,14 @@ class Settings:
         "auto",
         "How outputs are published; auto: exactly once where the broker has transactions.",
     )
+    dead_letters: str = setting(
+        Choice("plain", "redacted", "encrypted"),
+        "plain",
+        "What a dead letter holds of its record: all, only where it lies, or all of it encrypted.",
+    )
+    dead_letters_key: tuple[str, ...] = setting(
+        FernetKeys(), "", "The keys of encrypted dead letters: the first encrypts, all decrypt. Never shown."
+    )
     bots: str = setting(
         Choice("exclude", "flag", "off"),
         "exclude",
@@ -245,6 +253,8 @@ def check(settings: Settings) -> None:
         refuse("state_ttl", "it must be longer than TRACKER_SESSION_CAP + TRACKER_ALLOWED_LATENESS")
     if "as-is" in settings.customer_ids and len(settings.customer_ids) > 1:
         refuse("customer_ids", "as-is stands alone")
+    if settings.dead_letters == "encrypted" and not settings.dead_letters_key:
+        refuse("dead_letters", "TRACKER_DEAD_LETTERS_KEY must have a key")
     own = [topic for topic in settings.raw_topics if topic.startswith("journey.")]
     if own:
         refuse("raw_topics", f"{own[0]} is the tracker's own; see TRACKER_DIRECT for events written there")

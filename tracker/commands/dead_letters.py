@@ -27,7 +27,7 @@ def dead_letters() -> None:
 @reason_option
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many.")
 @json_option
-@with_settings("brokers", "namespace")
+@with_settings("brokers", "namespace", "dead_letters_key")
 def list_(settings: Settings, reason: str | None, limit: int, as_json: bool) -> None:
     """Show the dead letters, oldest first."""
     from tracker.wiring import list_dead_letters
@@ -51,7 +51,7 @@ def list_(settings: Settings, reason: str | None, limit: int, as_json: bool) -> 
 @dead_letters.command("replay")
 @reason_option
 @json_option
-@with_settings("brokers", "namespace")
+@with_settings("brokers", "namespace", "dead_letters_key")
 def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
     """Send them once more to the topics they came from, after what was wrong has been mended.
 
@@ -66,7 +66,8 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
         return
     click.echo(f"{done.sent} records sent again.")
     for count, why in (
-        (done.too_large, "too large: the letters hold only their beginning; read them where they came from"),
+        (done.too_large, "the letters do not hold them, and where they came from they are no more"),
+        (done.sealed, "encrypted, and TRACKER_DEAD_LETTERS_KEY does not open them"),
         (done.homeless, "the topic or partition they came from is gone"),
         (done.foreign, "no letters of this tracker"),
     ):
@@ -90,5 +91,6 @@ def _as_dict(letter: DeadLetter) -> dict[str, object]:
         **letter.origin._asdict(),
         "size": letter.size,
         "pointer": letter.pointer,
+        "sealed": letter.sealed or None,
         "begins": _text(letter),
     }

@@ -29,6 +29,7 @@ from tracker.wire.decode import encode_event
 from tracker.wire.identities import Identities
 from tracker.wire.partition import partition_of
 from tracker.wire.reading import Read, Reader
+from tracker.wire.sealing import PLAIN, Seal
 from tracker.wire.times import TS_MISSING
 from tracker.wire.topics import Topics
 
@@ -62,8 +63,10 @@ class Canonical:
         wall: bool,
         bots: bool = True,
         identities: Identities = AS_THEY_ARE,
+        seal: Seal = PLAIN,
     ) -> None:
         """`bots`: whether events are looked at for whether a bot caused them."""
+        self._seal = seal
         self._events = topics.events
         self._dead_letters = topics.dead_letters
         self._partitions = partitions[topics.events]
@@ -152,8 +155,9 @@ class Canonical:
     def _letter(self, record: Any, error: BadEvent, now: int) -> OutRecord:
         self._tally.dead_letters[error.reason] += 1
         origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
-        key, value, headers = write_letter(origin, record.key, record.value, record.headers, error, self._largest)
-        return OutRecord(self._dead_letters, record.partition % self._letters, key, value, headers, now)
+        given = record.key, record.value, record.headers
+        letter = write_letter(origin, *given, error, self._largest, self._seal)
+        return OutRecord(self._dead_letters, record.partition % self._letters, *letter, now)
 
 
 def _progress(kind: str, value: bytes | None) -> int:

@@ -21,12 +21,14 @@ from aiokafka.errors import KafkaError
 from tracker.errors import BadEvent, Unavailable
 from tracker.stream.ports import OutRecord
 from tracker.wire.deadletters import DeadLetter, read_letter
+from tracker.wire.sealing import PLAIN, Seal
 from tracker.wire.topics import Topics
 
 REPLAYED_HEADER = "tracker-replayed"
 """Header of a record that was sent again; its value is the letter's `partition/offset`."""
 
 CHUNK = 500
+FETCH_MS = 5000
 SILENCE = 30.0
 """Seconds without an answer after which the broker counts as away."""
 _ALL = "*"
@@ -34,12 +36,14 @@ _ALL = "*"
 
 class SentAgain(NamedTuple):
     """What a replay did. Left alone: `too_large` (the topic of the letters does not hold them in full), `homeless`
-    (the topic or partition they came from is gone), `foreign` (records that are no letters of this tracker)."""
+    (the topic or partition they came from is gone), `foreign` (records that are no letters of this tracker),
+    `sealed` (no key opens them)."""
 
     sent: int = 0
     too_large: int = 0
     homeless: int = 0
     foreign: int = 0
+    sealed: int = 0
 
 
 class Memory(Protocol):
@@ -64,12 +68,14 @@ class DeadLetters:
         append: Callable[[Sequence[OutRecord]], Awaitable[None]],
         memory: Callable[[int], Memory],
         partitions: Callable[[str], Awaitable[int]],
+        seal: Seal = PLAIN,
     ) -> None:
         self._topic = topics.dead_letters
         self._make_consumer = consumer
         self._append = append
         self._memory = memory
         self._partitions = partitions
+        self._seal = seal
 
     async def newest(self, limit: int, reason: str | None = None) -> list[DeadLetter]:
         """At most `limit` letters, the oldest of them first. Records that are no letters are left out."""
@@ -77,7 +83,7 @@ class DeadLetters:
         found: list[deque[tuple[int, DeadLetter]]] = [deque(maxlen=limit) for _ in range(count)]
         async with self._reading(range(count), {}) as records:
             async for record in records:
-                letter = _letter(record)
+                letter = _letter(record, self._seal)
                 if letter is not None and reason in (None, letter.reason):
                     found[record.partition].append((record.timestamp, letter))
         written = sorted(chain.from_iterable(found), key=lambda pair: pair[0])
@@ -113,17 +119,19 @@ class DeadLetters:
 
         async with self._reading([partition], {partition: start}) as records:
             async for record in records:
-                letter = _letter(record)
+                letter = _letter(record, self._seal)
                 if letter is None:
                     total = total._replace(foreign=total.foreign + 1)
                 elif reason in (None, letter.reason) and record.offset >= done.get(letter.reason, 0):
                     origin = letter.origin
                     if origin.topic not in homes:
                         homes[origin.topic] = await self._partitions(origin.topic)
-                    if letter.pointer:
-                        total = total._replace(too_large=total.too_large + 1)
+                    if letter.sealed == "encrypted":
+                        total = total._replace(sealed=total.sealed + 1)
                     elif origin.partition >= homes[origin.topic]:
                         total = total._replace(homeless=total.homeless + 1)
+                    elif letter.pointer and (letter := await self._completed(letter)).pointer:
+                        total = total._replace(too_large=total.too_large + 1)
                     else:
                         chunk.append(_original(record, letter))
                 after = record.offset + 1
@@ -131,6 +139,29 @@ class DeadLetters:
                     await flush()
             await flush()
         return total
+
+    async def _completed(self, letter: DeadLetter) -> DeadLetter:
+        """The letter with its record, read where that lies; as it is where that is no more."""
+        if letter.reason == "output_too_large":
+            return letter  # it never came to be there
+        origin = letter.origin
+        tp = TopicPartition(origin.topic, origin.partition)
+        consumer = self._make_consumer()
+        try:
+            await consumer.start()
+            consumer.assign([tp])
+            if not (await consumer.beginning_offsets([tp]))[tp] <= origin.offset:
+                return letter
+            consumer.seek(tp, origin.offset)
+            found = (await consumer.getmany(tp, timeout_ms=FETCH_MS, max_records=1)).get(tp, [])
+        except (KafkaError, OSError) as error:
+            raise Unavailable(f"{origin.topic}/{origin.partition} could not be read: {error!r}") from error
+        finally:
+            await consumer.stop()
+        if not found or found[0].offset != origin.offset:
+            return letter
+        record = found[0]
+        return letter._replace(key=record.key, value=record.value, headers=list(record.headers), pointer=False)
 
     @asynccontextmanager
     async def _reading(self, partitions: Sequence[int], starts: dict[int, int]) -> AsyncIterator[AsyncIterator[Any]]:
@@ -178,9 +209,9 @@ async def _asked(question: Awaitable[Any]) -> Any:
         raise Unavailable(f"what was sent again is not known: {error!r}") from error
 
 
-def _letter(record: Any) -> DeadLetter | None:
+def _letter(record: Any, seal: Seal) -> DeadLetter | None:
     try:
-        return read_letter(record.key, record.value, record.headers)
+        return read_letter(record.key, record.value, record.headers, seal)
     except BadEvent:
         return None
 

@@ -19,6 +19,7 @@ from tracker.stream.ports import Dialects, OutRecord
 from tracker.stream.sources import EventSource, SourceClock, WallSource
 from tracker.wire.control import source_name
 from tracker.wire.identities import Identities
+from tracker.wire.sealing import Seal
 from tracker.wire.topics import Topics
 
 SAY_EVERY_EVENT_MS = 60_000
@@ -104,6 +105,7 @@ class RawPartition:
             wall=self._wall,
             bots=context.settings.bots != "off",
             identities=Identities(context.settings.customer_ids, context.settings.blocked_ids),
+            seal=Seal(context.settings.dead_letters, context.settings.dead_letters_key),
         )
         offset = self._done if self._marker is None else self._marker
         if offset is None:

@@ -8,17 +8,19 @@ from tracker.stream.fit import shorten, size
 from tracker.stream.partition import DeadRecord
 from tracker.stream.ports import Headers, OutRecord
 from tracker.wire.deadletters import Origin, write_letter
+from tracker.wire.sealing import PLAIN, Seal
 from tracker.wire.topics import Topics
 
 
 class Refused:
     """Of one partition of the log. `record_bytes` is the broker's largest record."""
 
-    def __init__(self, partition: int, topics: Topics, tally: Tally, record_bytes: int) -> None:
+    def __init__(self, partition: int, topics: Topics, tally: Tally, record_bytes: int, seal: Seal = PLAIN) -> None:
         self._partition = partition
         self._topics = topics
         self._tally = tally
         self._most = record_bytes
+        self._seal = seal
 
     def letter(self, dead: DeadRecord, at: int) -> OutRecord:
         """The dead letter, written at `at` (ms), of a record that cannot be folded."""
@@ -55,5 +57,5 @@ class Refused:
         self, origin: Origin, key: bytes | None, value: bytes | None, headers: Headers, error: BadEvent, at: int
     ) -> OutRecord:
         self._tally.dead_letters[error.reason] += 1
-        letter = write_letter(origin, key, value, headers, error)
+        letter = write_letter(origin, key, value, headers, error, seal=self._seal)
         return OutRecord(self._topics.dead_letters, self._partition, *letter, at)

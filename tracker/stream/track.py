@@ -32,6 +32,7 @@ from tracker.stream.refused import Refused
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.encode import OutputEncoder
 from tracker.wire.position import Position
+from tracker.wire.sealing import PLAIN, Seal
 from tracker.wire.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class TrackContext(NamedTuple):
     has_outputs: Callable[[int], Awaitable[bool]]
     check_change: Callable[[Config, Config], None]
     wall: bool
+    seal: Seal = PLAIN
 
 
 class TrackPartition:
@@ -107,7 +109,7 @@ class TrackPartition:
         self._short_since: float | None = None
         """Since when every attempt has seen the log end before what is known of it."""
         self._pace = Pace(context.limits.records, context.limits.deadlines)
-        self._refused = Refused(partition, context.topics, self._tally, context.limits.record_bytes)
+        self._refused = Refused(partition, context.topics, self._tally, context.limits.record_bytes, context.seal)
         self._leaving = False
         self._said: Config | None = None
         """The config that this owner has seen to be in the log."""

@@ -3,7 +3,8 @@
 Key and value are the original's. Headers: `reason`, `detail`, `source-topic`, `source-partition`,
 `source-offset`, `source-timestamp` (ms), `source-size` (bytes of the original value, -1 for none), and each header
 of the original with `original-` in front. A letter whose original is too large for the topic has the header
-`pointer: 1`: its value is the first bytes only, and the original is read where the source headers say.
+`pointer: 1`: its value is the first bytes only, and the original is read where the source headers say. The header
+`sealed` says of a letter that it is `redacted` or `encrypted` (see `sealing`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tracker.errors import BadEvent
+from tracker.wire.sealing import ORIGINAL, PLAIN, POINTER, SEALED, Seal
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -19,7 +21,6 @@ MAX_LETTER_BYTES = 800 * 1024
 """Original key, value and headers up to this size travel in the letter (brokers take 1 MiB by default)."""
 PREFIX_BYTES = 4096
 MAX_DETAIL = 1000
-_ORIGINAL = "original-"
 _PER_HEADER = 6
 """At most the bytes that the lengths of a header's name and value take: a record may have a million empty ones."""
 
@@ -44,6 +45,8 @@ class DeadLetter(NamedTuple):
     headers: Headers
     size: int
     pointer: bool
+    sealed: str = ""
+    """`redacted`, or `encrypted` where no key opened it: then there is neither key, value nor detail."""
 
 
 class Letter(NamedTuple):
@@ -61,9 +64,16 @@ def write_letter(
     headers: Headers,
     error: BadEvent,
     largest: int = MAX_LETTER_BYTES,
+    seal: Seal = PLAIN,
 ) -> Letter:
     """The letter for a record that `error` refused. `largest` is what the topic takes, besides the letter's own
     headers."""
+    return Letter(*seal.close(*_open_letter(origin, key, value, headers, error, largest), largest))
+
+
+def _open_letter(
+    origin: Origin, key: bytes | None, value: bytes | None, headers: Headers, error: BadEvent, largest: int
+) -> Letter:
     marks = [
         ("reason", _ascii(error.reason)),
         ("detail", _ascii(error.detail)[:MAX_DETAIL]),
@@ -74,18 +84,20 @@ def write_letter(
         ("source-size", b"%d" % (-1 if value is None else len(value))),
     ]
     size = len(key or b"") + len(value or b"")
-    size += sum(len(_ORIGINAL) + _PER_HEADER + len(name) + len(given or b"") for name, given in headers)
+    size += sum(len(ORIGINAL) + _PER_HEADER + len(name) + len(given or b"") for name, given in headers)
     if size > min(largest, MAX_LETTER_BYTES):
-        marks.append(("pointer", b"1"))
+        marks.append((POINTER, b"1"))
         prefix = min(PREFIX_BYTES, largest // 2)
         return Letter(key if key is None else key[:prefix], (value or b"")[:prefix], marks)
-    marks += [(_ORIGINAL + name, given) for name, given in headers]
+    marks += [(ORIGINAL + name, given) for name, given in headers]
     return Letter(key, value, marks)
 
 
-def read_letter(key: bytes | None, value: bytes | None, headers: Headers) -> DeadLetter:
+def read_letter(key: bytes | None, value: bytes | None, headers: Headers, seal: Seal = PLAIN) -> DeadLetter:
     """The letter in a record of the dead-letter topic; raises `BadEvent` where a header is missing or wrong."""
-    given = {name: content for name, content in headers if not name.startswith(_ORIGINAL)}
+    opened = seal.open(key, value, headers)
+    key, value, headers = (None, None, headers) if opened is None else opened
+    given = {name: content for name, content in headers if not name.startswith(ORIGINAL)}
     try:
         origin = Origin(
             given["source-topic"].decode("ascii"),
@@ -97,9 +109,10 @@ def read_letter(key: bytes | None, value: bytes | None, headers: Headers) -> Dea
         reason = given["reason"].decode("ascii")
     except (KeyError, ValueError) as error:
         raise BadEvent("bad_letter", f"not a dead letter of this tracker: header {error}") from None
-    original = [(name[len(_ORIGINAL) :], content) for name, content in headers if name.startswith(_ORIGINAL)]
+    original = [(name[len(ORIGINAL) :], content) for name, content in headers if name.startswith(ORIGINAL)]
     detail = given.get("detail", b"").decode("ascii", "backslashreplace")
-    return DeadLetter(reason, detail, origin, key, value, original, size, "pointer" in given)
+    sealed = given.get(SEALED, b"").decode("ascii", "backslashreplace")
+    return DeadLetter(reason, detail, origin, key, value, original, size, POINTER in given, sealed)
 
 
 def _ascii(text: str) -> bytes:

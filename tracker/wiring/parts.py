@@ -28,6 +28,7 @@ from tracker.stream.track import CONFIG_KEY, FOLD_VERSION, Limits, TrackContext
 from tracker.wire.control import Config, Control, control_kind, decode_control, source_name
 from tracker.wire.decode import decode_canonical
 from tracker.wire.encode import OutputEncoder
+from tracker.wire.sealing import Seal
 from tracker.wire.topics import Topics
 from tracker.wiring.dialects import Dialects
 
@@ -177,6 +178,7 @@ class Parts:
             has_outputs=lambda partition: has_outputs(consumer, topics, partition),
             check_change=check_change,
             wall=settings.clock == "wall",
+            seal=Seal(settings.dead_letters, settings.dead_letters_key),
         )
         return TrackStage(
             consumer,

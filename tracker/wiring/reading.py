@@ -21,6 +21,7 @@ from tracker.settings import Settings
 from tracker.stream.deadletters import DeadLetters, SentAgain
 from tracker.stream.track import LINEUPS_KEY
 from tracker.wire.deadletters import DeadLetter
+from tracker.wire.sealing import Seal
 from tracker.wiring.parts import delivery_of, run, store_of, stored_config, table_of, topics_of
 
 
@@ -93,6 +94,7 @@ async def dead_letters_of(settings: Settings) -> AsyncIterator[DeadLetters]:
                 sender.append,
                 lambda partition: Offsets(client, topics.dead_letters_group, topics.dead_letters, partition),
                 partitions,
+                Seal(settings.dead_letters, settings.dead_letters_key),
             )
         finally:
             await sender.close()
