@@ -37,9 +37,8 @@ def pack(producer: AIOKafkaProducer, records: Sequence[OutRecord]) -> list[Batch
         # The first record of a batch is taken whatever its size.
         batch.append(key=key, value=value, headers=headers, timestamp=timestamp)
         if batch.size() > BATCH_BYTES:
-            name = (key or b"").decode(errors="replace")
             raise PartitionError(
-                f"a record for {topic}/{partition} with key {name!r:.80} takes {batch.size()} bytes; "
+                f"a record for {topic}/{partition} takes {batch.size()} bytes; "
                 f"allowed: {BATCH_BYTES}. Nothing of its batch was sent"
             )
     return packed

@@ -66,7 +66,7 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
         return
     click.echo(f"{done.sent} records sent again.")
     for count, why in (
-        (done.too_large, "the letters do not hold them, and where they came from they are no more"),
+        (done.too_large, "too large, or the letters do not hold them and where they came from they are no more"),
         (done.sealed, "encrypted, and TRACKER_DEAD_LETTERS_KEY does not open them"),
         (done.homeless, "the topic or partition they came from is gone"),
         (done.foreign, "no letters of this tracker"),

@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from tracker.errors import BadEvent, Unavailable
 from tracker.stream.ports import OutRecord
-from tracker.wire.deadletters import DeadLetter, read_letter
+from tracker.wire.deadletters import MAX_LETTER_BYTES, DeadLetter, read_letter
 from tracker.wire.sealing import PLAIN, Seal
 from tracker.wire.topics import Topics
 
@@ -142,8 +142,8 @@ class DeadLetters:
 
     async def _completed(self, letter: DeadLetter) -> DeadLetter:
         """The letter with its record, read where that lies; as it is where that is no more."""
-        if letter.reason == "output_too_large":
-            return letter  # it never came to be there
+        if letter.reason == "output_too_large" or letter.size > MAX_LETTER_BYTES:
+            return letter  # it never came to be there, or is more than can be sent
         origin = letter.origin
         tp = TopicPartition(origin.topic, origin.partition)
         consumer = self._make_consumer()
