@@ -64,7 +64,8 @@ def accept(
     bots_out = table.bots_out
     if bots_out and event.flags is not None and BOT in event.flags:
         return "bot"
-    if state.shut > NEVER or event.consent is not None or table.asks_consent:
+    said = event.consent
+    if state.shut > NEVER or (said is not None and said.analytics is not None) or table.asks_consent:
         why = None if table.of_accounts else consent.judge(state, event, table, out)
         if why is not None:
             return why
