@@ -9,12 +9,13 @@ import pytest
 from tracker.domain.units import NEVER
 from tracker.stream.track import Limits, TrackPartition
 from tracker.wire.position import Position
+from tracker.wire.sealing import PLAIN
 from tracker.wire.topics import Topics
 
 
 def owned(*, wall: bool, watermark: int | None) -> TrackPartition:
     context: Any = SimpleNamespace(
-        wall=wall, topics=Topics(), limits=Limits(records=1, deadlines=1, cache=1, record_bytes=1)
+        wall=wall, topics=Topics(), limits=Limits(records=1, deadlines=1, cache=1, record_bytes=1), seal=PLAIN
     )
     publisher: Any = None
     partition = TrackPartition(0, context, publisher)
