@@ -127,7 +127,7 @@ CATALOGUE: tuple[Described, ...] = (
         "tracker_events_mended_total",
         "counter",
         ("flag",),
-        "Events that ingest had to mend, by the flag they carry since: ts_in_future, ts_missing, ts_rescaled.",
+        "Events that ingest mended or marked, by their flag: ts_in_future, ts_missing, ts_rescaled, bot.",
     ),
     Described(
         "tracker_bounds_hit_total",

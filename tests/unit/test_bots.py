@@ -55,7 +55,7 @@ def test_what_servers_and_apps_send_with_the_same_libraries_is_not() -> None:
     assert not is_bot(visit(None))
 
 
-def test_a_bots_event_is_flagged_in_the_log_and_links_nobody() -> None:
+def test_a_bots_event_is_flagged_in_the_log_and_links_nobody_where_it_is_left_out() -> None:
     value = json.dumps(
         {"event_id": "e", "type": "page_viewed", "ts": NOW, "anonymous_id": "v", "customer_id": "c"}
         | {"url": "https://shop.example/", "user_agent": GOOGLEBOT}
@@ -63,10 +63,11 @@ def test_a_bots_event_is_flagged_in_the_log_and_links_nobody() -> None:
     (record,), _ = taken(Raw(value))
     assert decode_canonical(record.value).flags == ["bot"]
     counts = {TOPICS.events: 4, TOPICS.dead_letters: 1}
-    off = Canonical(TOPICS, counts, reader_of(AUTO), Tally(), 1_000_000, wall=True, bots=False)
-    (record, merge), _ = off.take([Raw(value)], WallSource(0), NOW)
-    assert decode_canonical(record.value).flags is None
-    assert control_kind(merge.headers) == "merge"
+    for bots, flags in (("flag", ["bot"]), ("off", None)):
+        kept = Canonical(TOPICS, counts, reader_of(AUTO), Tally(), 1_000_000, wall=True, bots=bots)
+        (record, merge), _ = kept.take([Raw(value)], WallSource(0), NOW)
+        assert decode_canonical(record.value).flags == flags
+        assert control_kind(merge.headers) == "merge", "who is folded as everybody else is linked as everybody else"
 
 
 def table(*, bots_out: bool = True) -> Table:

@@ -22,6 +22,8 @@ from tracker.domain.step import accept
 from tracker.domain.table import compile_table
 from tracker.errors import SettingError, Unavailable
 from tracker.journeys.loader import load
+from tracker.settings import Settings
+from tracker.stream.erasing import Erased
 from tracker.stream.replay import Replayed, Sent
 
 T0 = 1_772_442_000_000
@@ -55,6 +57,26 @@ def test_an_unknown_flag_names_the_nearest() -> None:
     result = call("worker", "--sesion-gap", "5m")
     assert result.exit_code == 2
     assert "--session-gap" in result.stderr
+
+
+def test_who_is_erased_is_found_under_the_id_that_ingest_made_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run_erase(settings: Settings, persons: list[str], patience: float) -> list[Erased]:
+        asked.append(persons)
+        return []
+
+    monkeypatch.setattr("tracker.wiring.run_erase", run_erase)
+    for person in ("NINA", "c:NINA", "nina", "a:NINA"):
+        assert call("erase", person, "--customer-ids", "lower").exit_code == 0
+    assert asked == [["c:nina", "c:NINA", "a:NINA"], ["c:nina", "c:NINA"], ["c:nina", "a:nina"], ["a:NINA"]]
+
+
+@pytest.mark.parametrize("person", ["b:acme", "order:1001", "cart:7", "checkout:7"])
+def test_what_is_no_person_is_not_said_to_be_erased(person: str) -> None:
+    result = call("erase", person)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: PERSON is {person}; allowed: ")
 
 
 @pytest.mark.parametrize(("error", "code"), [(Unavailable("broker x is away"), 1), (SettingError("wrong"), 2)])

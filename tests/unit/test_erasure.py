@@ -15,7 +15,7 @@ from tracker.domain.events import Consent, Event, Item
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import State
 from tracker.domain.table import compile_table
-from tracker.wire.control import Absorb, Claim, Entombed, Erase, Merge, decode_control
+from tracker.wire.control import Absorb, Claim, Entombed, Erase, Merge, control_headers, decode_control
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -124,6 +124,25 @@ def test_no_id_of_an_order_cart_or_checkout_keeps_who_was_erased() -> None:
     assert traces(worker, b"kari") == []
     assert list(worker.states) == ["cart:C1"]
     assert decode_claims(worker.states["cart:C1"]).customers == ["", "c:ola"], "two customers named it: it binds nobody"
+
+
+def test_a_cart_that_a_visitor_named_forgets_the_customer_whom_it_was_passed_on_to() -> None:
+    log = Told()
+    log.control(Claim("a:phone", START + 9 * HOUR), "cart:C1")
+    log.visitor("e1", "product_added", 9, cart_id="C1")
+    log.control(Merge("c:kari", START + 10 * HOUR), "a:phone")
+    passed_on = [(key, value) for _, key, value in read(log).said if b"instead" in value]
+    for key, value in passed_on:
+        log.add(key, value, control_headers(Claim("", 0)))
+    assert decode_claims(read(log).states["cart:C1"]).customers == ["c:kari"]
+    log.erase(11)
+    log.erase(11, key="a:phone", spread=False)
+    for topic, key, value in read(log).said:
+        if topic == TOPICS.events and b"member" in value:
+            log.add(key, value, control_headers(Erase(0)))
+    worker = read(log)
+    assert traces(worker, b"kari", b"phone") == []
+    assert worker.states == {}
 
 
 def test_every_partition_hears_of_the_tombstone() -> None:

@@ -66,6 +66,8 @@ def erase(state: State, until: int, table: Table, out: list[Output], *, spread: 
     if not spread and state.merged_into is not None:
         names.append(state.merged_into)
     out.extend(EraseToo(name, until, member=person) for name in dict.fromkeys([*names, *state.blocked, *state.claims]))
+    # what a visitor named was passed on to their first customer (`claims.pass_on`), who does not remember it
+    out.extend(EraseToo(key, until, member=customer) for customer in state.links[:1] for key in state.claims)
     leave_map(state, until, table, out, "erased")
     return until
 

@@ -61,11 +61,11 @@ class Canonical:
         max_record_bytes: int,
         *,
         wall: bool,
-        bots: bool = True,
+        bots: str = "exclude",
         identities: Identities = AS_THEY_ARE,
         seal: Seal = PLAIN,
     ) -> None:
-        """`bots`: whether events are looked at for whether a bot caused them."""
+        """`bots`: as in TRACKER_BOTS, whether bots' events are flagged, and whether they link nobody."""
         self._seal = seal
         self._events = topics.events
         self._dead_letters = topics.dead_letters
@@ -75,7 +75,8 @@ class Canonical:
         self._read = read
         self._tally = tally
         self._wall = wall
-        self._bots = bots
+        self._bots = bots != "off"
+        self._bots_out = bots == "exclude"
         self._identities = identities
         self._links = Links(self._events, self._partitions)
 
@@ -118,7 +119,7 @@ class Canonical:
                     mended[flag] += 1
                 if event.ts > newest:
                     newest = min(event.ts, max(stamp, newest))
-                if event.flags and BOT in event.flags:
+                if self._bots_out and event.flags and BOT in event.flags:
                     continue
                 if event.anonymous_id is not None and person[0] == "c":
                     links.merge(event, person, out, now)

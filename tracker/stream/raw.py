@@ -103,7 +103,7 @@ class RawPartition:
             self._tally,
             context.record_bytes,
             wall=self._wall,
-            bots=context.settings.bots != "off",
+            bots=context.settings.bots,
             identities=Identities(context.settings.customer_ids, context.settings.blocked_ids),
             seal=Seal(context.settings.dead_letters, context.settings.dead_letters_key),
         )
