@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -57,9 +58,14 @@ def test_a_lock_names_versions_and_hashes_and_no_host(lock: str) -> None:
 
 
 def test_the_wheel_has_every_file_of_the_package(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"  # a copy: setuptools packs what an earlier build has left behind, too
+    tree.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(_ROOT / name, tree)
+    shutil.copytree(_ROOT / "tracker", tree / "tracker", ignore=shutil.ignore_patterns("__pycache__"))
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
-        [*build, "--wheel-dir", str(tmp_path), str(_ROOT)], capture_output=True, text=True, timeout=120, check=False
+        [*build, "--wheel-dir", str(tmp_path), str(tree)], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("*.whl")
