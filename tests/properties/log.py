@@ -131,7 +131,8 @@ class Worker:
             walked = self.fold.walk(records, following, NEVER if needs.until is None else needs.until, horizon)
             self.position = walked.position
             self.meta = encode_marks(self.fold.marks)
-            self.config, self.lineups, self.erased = self.fold.config, self.fold.lineups, dict(self.fold.erased)
+            states = self.fold.states
+            self.config, self.lineups, self.erased = self.fold.config, states.lineups, dict(states.erased)
             self.states.update(walked.states)
             for person in walked.gone:
                 self.states.pop(person, None)

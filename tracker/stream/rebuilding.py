@@ -95,7 +95,7 @@ class Shadow:
 
     def guard(self, person: bytes) -> tuple[int, int]:
         """See `Rebuilt`."""
-        return self._fold.erased.get(mark_of_person(person), NEVER), self.state(person).shut
+        return self._fold.states.erased.get(mark_of_person(person), NEVER), self.state(person).shut
 
     def state(self, person: bytes) -> State:
         """What is known of one of the people."""

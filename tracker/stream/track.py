@@ -269,12 +269,12 @@ class TrackPartition:
         self._pace.learn(states, outputs, len(records), walking, cut=horizon is not None)
         if fold.config_changed:
             states = [*states, (CONFIG_KEY, encode_control(fold.config))]
-            if fold.lineups:
-                states.append((LINEUPS_KEY, encode_lineups(fold.lineups)))
+            if lineups := fold.states.lineups:
+                states.append((LINEUPS_KEY, encode_lineups(lineups)))
             fold.config_changed = False
-        if fold.erased_changed:
-            states = [*states, (ERASED_KEY, encode_erased(fold.erased))]
-            fold.erased_changed = False
+        if fold.states.erased_changed:
+            states = [*states, (ERASED_KEY, encode_erased(fold.states.erased))]
+            fold.states.erased_changed = False
         before_commit = time.perf_counter()
         await context.store.commit(
             self.partition,

@@ -1,0 +1,125 @@
+"""Control records about people, folded: who is who, who claims what, who is to be forgotten, whom to take apart."""
+
+from __future__ import annotations
+
+from tracker.domain import claims, erasure
+from tracker.domain.counters import count
+from tracker.domain.merging import absorb, merge
+from tracker.domain.outputs import Output, Tombstone
+from tracker.domain.state import decode_state
+from tracker.domain.units import NEVER
+from tracker.domain.unmerging import take_place, unlink
+from tracker.stream.states import PartitionStates
+from tracker.wire.control import Absorb, Claim, Erase, Merge, Rebuilt, Unmerge
+
+About = Claim | Erase | Merge | Absorb | Unmerge | Rebuilt
+
+
+class PersonControls:
+    """Folds them into the states of one of `partitions`."""
+
+    def __init__(self, states: PartitionStates, partition: int, partitions: int) -> None:
+        self._states = states
+        self._partition = partition
+        self._partitions = partitions
+
+    def take(self, key: bytes, control: About, reached: int, out: list[Output]) -> None:
+        """Fold a record with this key, whose state is in memory. `reached` is w1 (see `stream.marks`)."""
+        if self._states.erased and isinstance(control, Claim | Merge | Absorb) and self._is_erased(key, control):
+            return
+        if isinstance(control, Claim):
+            self._claim(key, control, out)
+        elif isinstance(control, Erase):
+            self._erase(key, control, out)
+        elif key[1:2] != b":":
+            return
+        elif isinstance(control, Rebuilt):
+            self._rebuild(key, control, reached, out)
+        else:
+            self._link(key, control, reached, out)
+
+    def expire_claims(self, key: bytes, stored: bytes, due: int) -> bool:
+        """The timer of an id that was claimed: whether nothing of it is left."""
+        known = claims.decode_claims(stored)
+        if known.timer != due:
+            return False
+        if known.until > due:
+            self._states.keep_claims(key, known, known.until)
+            return False
+        self._states.forget(key)
+        return True
+
+    def _link(self, key: bytes, control: Merge | Absorb | Unmerge, reached: int, out: list[Output]) -> None:
+        states = self._states
+        watermark, table = states.watermark, states.table_of(key)
+        state = states.state(key, table, out)
+        if isinstance(control, Merge):
+            merge(state, control.customer, control.ts, table, watermark, out, reached)
+        elif isinstance(control, Unmerge):
+            unlink(state, control.visitor, control.customer, control.token, out)
+        else:
+            absorb(state, control.person, control.payload, table, watermark, out)
+        states.set_timer(key, state)
+        states.keep(key, state)
+
+    def _rebuild(self, key: bytes, control: Rebuilt, reached: int, out: list[Output]) -> None:
+        states = self._states
+        table = states.table_of(key)
+        state, rebuilt = states.state(key, table, []), decode_state(control.state)
+        if (states.erased.get(erasure.mark_of_person(key), NEVER), state.shut) != control.guard:
+            return  # they were erased or refused since: nothing of before may come back
+        states.migrated(rebuilt, table)
+        take_place(rebuilt, state, table, states.watermark, reached, set(control.wrong), out)
+        for name, difference in control.counters.items():
+            states.counts[name] += difference
+        states.set_timer(key, rebuilt)
+        states.keep(key, rebuilt)
+
+    def _claim(self, key: bytes, control: Claim, out: list[Output]) -> None:
+        states = self._states
+        if not claims.is_claim(key) or control.ts + claims.CLAIM_TTL <= states.watermark:
+            return
+        stored = states.stored(key)
+        known = claims.decode_claims(stored) if stored is not None else claims.Claims(control.ts + claims.CLAIM_TTL)
+        claims.claim(known, control.person, control.ts, control.instead, out)
+        states.keep_claims(key, known, known.timer or known.until)
+
+    def _is_erased(self, key: bytes, control: Claim | Merge | Absorb) -> bool:
+        """Whether a record is about somebody as of before their erasure."""
+        other = control.customer if isinstance(control, Merge) else control.person
+        until = (self._states.erased.get(erasure.mark_of_person(person)) for person in (key, other.encode()))
+        return any(bound is not None and control.ts < bound for bound in until)
+
+    def _erase(self, key: bytes, control: Erase, out: list[Output]) -> None:
+        states = self._states
+        stored = states.stored(key)
+        if control.member is not None:
+            if stored is not None:
+                self._forget_other(key, stored, control.member, out)
+            return
+        until, table = control.ts + 1, states.table_of(key)
+        if stored is not None:
+            moved: list[Output] = []
+            state = states.state(key, table, moved)
+            for output in moved:  # what a changed model moved is nobody's to know now
+                count(output, states.table.model.zone, states.counts)
+            until = erasure.erase(state, until, table, out, spread=control.spread)
+            states.forget(key)
+        mark = erasure.mark_of_person(key)
+        if states.entomb(mark, until):
+            others = (other for other in range(self._partitions) if other != self._partition)
+            out.extend(Tombstone(other, mark, until) for other in others)
+
+    def _forget_other(self, key: bytes, stored: bytes, person: str, out: list[Output]) -> None:
+        states = self._states
+        if not claims.is_claim(key):
+            state = states.state(key, states.table_of(key), out)
+            erasure.forget_other(state, person)
+            states.set_timer(key, state)
+            states.keep(key, state)
+            return
+        known = claims.decode_claims(stored)
+        if erasure.forget_claimant(known, person):
+            states.keep_claims(key, known, known.timer or known.until)
+        else:
+            states.forget(key)
