@@ -19,8 +19,8 @@ Where the design leaves room, this is what both decided; a change of the tracker
     drop-off; neither is counted as withheld. An empty cart is no version. A withheld drop-off marks its version.
 9.  The reason is `payment_failed` if the event that armed last was a failed payment: a later step arms anew.
 10. `recovery_window` includes its end: an order exactly 30 days after `detected_at` recovers.
-11. The second copy of an order (same `order_id`, any converting type) changes nothing, its ids included, but gives
-    an order without a worth its worth.
+11. The second copy of an order (same `order_id`, any converting type) changes nothing, but gives an order what it
+    lacks: its worth, its currency, its cart's and checkout's ids, its products.
 12. An order's worth is its `value`, else the sum of its priced items; its currency is its own, else the cart's.
 13. "Until a product is added": a `product_added` with items, since the latest order.
 14. A cart is touched by every event of a cart type (a checkout only if it filled the cart), not by an order.
@@ -320,6 +320,10 @@ class Fold:
             if first.value == 0 and not first.gone and self.worth(event):
                 first.value = self.worth(event)
                 first.currency = event.currency or first.currency
+            first.currency = first.currency or event.currency
+            first.cart_id = first.cart_id or event.cart_id
+            first.checkout_id = first.checkout_id or event.checkout_id
+            first.products = first.products or {item.product_id for item in event.items or ()}
             if (journey := self.open_journey()) is not None:
                 journey.met.add(event.type)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.properties.runner import Person
@@ -9,7 +11,7 @@ from tests.properties.strategies import HOUR, MINUTE, START
 from tracker.domain import merging
 from tracker.domain.events import Event, Item
 from tracker.domain.model import FoldSettings
-from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, Withheld
+from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, Transition, Withheld
 from tracker.domain.table import Table, compile_table
 from tracker.journeys.loader import load
 
@@ -184,3 +186,48 @@ def test_a_later_order_shows_that_whoever_complained_came_back() -> None:
     wrong = event(1, 60, "complaint_made", order_id="o1")
     again = event(2, 20 * 24 * 60, "order_completed", order_id="o2", items=SHOES)
     assert [said.kind for said in complained(wrong, again).said(DropOff)] == ["dropped_off", "recovered"]
+
+
+def test_two_copies_of_an_order_are_one_with_the_fields_of_both() -> None:
+    lacking: dict[str, Any] = {"order_id": "o1", "value": 50.0}
+    telling = lacking | {"currency": "NOK", "cart_id": "c", "items": [Item("p")]}
+    for first, second in ((lacking, telling), (telling, lacking)):
+        person = Person()
+        person.take(event(1, 0, "order_completed", **first))
+        person.take(event(2, 1, "order_completed", **second))
+        person.time(START + HOUR)
+        person.take(event(3, 120, "checkout_step_completed", cart_id="c"))
+        person.time(START + 24 * HOUR)
+        facts = person.state.facts
+        assert (facts.order_count, facts.revenue.get("NOK"), facts.revenue.get("", 0)) == (1, 500_000, 0)
+        assert kinds(person) == [], "nothing arms for a cart that was bought"
+        (order,) = facts.orders
+        assert (order.names, order.products) == (("o1", "c", None), ["p"])
+        assert sum(sale.revenue for sale in person.said(Sales) if sale.currency == "NOK") == 500_000
+
+
+def test_a_copy_that_comes_far_too_late_still_completes_its_order() -> None:
+    person = Person()
+    person.take(event(1, 0, "order_completed", order_id="o1", value=50.0))
+    person.time(START + 300 * HOUR)
+    for number in (2, 3):
+        person.take(event(number, 1, "order_completed", order_id="o1", currency="NOK", cart_id="c"))
+    assert {currency: left for currency, left in person.state.facts.revenue.items() if left} == {"NOK": 500_000}
+    assert person.state.facts.orders[0].names == ("o1", "c", None)
+
+
+def test_a_refund_told_as_a_negative_sum_is_that_sum() -> None:
+    person = Person()
+    person.take(event(1, 0, "order_completed", order_id="o1", value=50.0, currency="NOK"))
+    person.take(event(2, 1, "order_refunded", order_id="o1", value=-20.0, currency="NOK"))
+    assert person.state.facts.revenue == {"NOK": 300_000}
+
+
+@pytest.mark.parametrize("earlier", [[], ["page_viewed"]])
+def test_who_buys_for_the_first_time_had_not_bought_before(earlier: list[str]) -> None:
+    person = Person()
+    for number, kind in enumerate([*earlier, "order_completed"]):
+        person.take(event(number, number, kind, order_id="o1" if kind == "order_completed" else None))
+    (converted,) = [move for move in person.said(Transition) if move.direction == "converted"]
+    assert "new" in converted.segments
+    assert "returning" not in converted.segments

@@ -7,7 +7,7 @@ events are folded.
 
 from __future__ import annotations
 
-from tracker.domain import cart, feelings, journeys, orders, remembered, rules, sessions, triggers
+from tracker.domain import cart, feelings, journeys, orders, remembered, rules, segments, sessions, triggers
 from tracker.domain.events import Event, is_identity
 from tracker.domain.notices import NOTICE, hear
 from tracker.domain.outputs import Happening
@@ -134,12 +134,15 @@ def _apply_special(
     changed: bool,
 ) -> None:
     order_id = event.order_id
+    began: list[str] | None = None
     if new_order:
+        if any(track.journey is None for track in facts.tracks):  # what a journey begins with is not yet the order
+            began = segments.of(facts, rules.present(facts), event, event.ts, table)
         order_id = _complete_order(facts, event, table, out, session_id)
     if rule.refund:
         orders.refund(facts, event)
     if rule.travels:
-        _travel(facts, event, rule, table, out, session_id, order_id, rule.orders and not new_order)
+        _travel(facts, event, rule, table, out, session_id, order_id, began, rule.orders and not new_order)
     if rule.scores:
         feelings.feel(facts, event, rule, table, out)
     if rule.disarms:
@@ -158,12 +161,13 @@ def _travel(
     out: list[Happening],
     session_id: str | None,
     order_id: str | None,
+    began: list[str] | None,
     again: bool,
 ) -> None:
     for track, course, steps in zip(facts.tracks, table.courses, rule.steps, strict=True):
         converts = steps.converts and not again
         if converts:
-            journeys.convert(facts, track, order_id, event, steps, course, table, out, session_id)
+            journeys.convert(facts, track, order_id, event, steps, course, table, out, session_id, began)
         elif steps.leads and track.journey is not None:
             journeys.lead(track.journey, steps.leads, event.ts)
         if steps.follows and not again:

@@ -10,7 +10,7 @@ from tracker.domain import feelings, journeys, remembered, sessions, triggers
 from tracker.domain.events import Item
 from tracker.domain.fold import add_tracks
 from tracker.domain.lineup import Lineup
-from tracker.domain.orders import earn, give_back, take_early, take_value
+from tracker.domain.orders import earn, fill, give_back, take_early
 from tracker.domain.outputs import DropOff, Happening, LastEvent, Merged, Ordered, Output
 from tracker.domain.rules import about
 from tracker.domain.said import end_dropoffs
@@ -195,7 +195,7 @@ def _join_orders(own: Facts, other: Facts) -> None:
         if not order.cancelled:
             other.order_count -= 1
         earn(other, order, order.refunded - order.value)
-        take_value(own, known, order.value, order.currency)
+        fill(own, known, order.value, order.currency, order.names, order.products)
         if order.refunded > known.refunded or (order.cancelled and not known.cancelled):
             give_back(own, known, None if order.cancelled else order.refunded - known.refunded)
     latest = max([*own.orders, *theirs], key=lambda order: order.ts, default=None)

@@ -139,14 +139,17 @@ def convert(
     table: Table,
     out: list[Happening],
     session_id: str | None,
+    began: list[str] | None = None,
 ) -> None:
     """Enter (where need be) and complete the purchase phase; the journey is then the order's. A part that nothing
-    has begun is not converted."""
+    has begun is not converted. `began` are the segments before the order was counted, for a journey that it opens."""
     journey = track.journey
     if journey is None:
         if course.part:
             return
         journey = open_journey(facts, track, event, steps, course, table)
+        if began is not None:
+            journey.segments = began
     move(facts, journey, course.purchase, "converted", event.ts, event, course, out, session_id)
     journey.leads = []
     journey.order_id = order_id

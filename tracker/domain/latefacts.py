@@ -5,6 +5,8 @@ They disarm, cancel, recover and count, but rewrite no session and no phase: tho
 
 from __future__ import annotations
 
+import copy
+
 from tracker.domain import cart, notices, orders, rules, triggers
 from tracker.domain.events import Event
 from tracker.domain.outputs import Happening
@@ -12,9 +14,11 @@ from tracker.domain.state import Facts
 from tracker.domain.table import Table, TypeRule
 
 
-def known(facts: Facts, event: Event, rule: TypeRule) -> bool:
-    """Whether this order or refund was counted before."""
-    return orders.known(facts, event) if rule.orders else orders.refund_known(facts, event)
+def adds(facts: Facts, event: Event, rule: TypeRule) -> bool:
+    """Whether this order or refund was not counted before, or brings something that an order lacks."""
+    if not rule.orders:
+        return not orders.refund_known(facts, event)
+    return not orders.known(facts, event) or orders.complete(copy.deepcopy(facts), event)
 
 
 def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> None:
@@ -31,7 +35,9 @@ def apply(facts: Facts, event: Event, table: Table, out: list[Happening]) -> Non
         triggers.take_back_late(facts, event, rule, table)
     if rule.refund:
         orders.refund(facts, event)
-    if rule.orders:
+    if rule.orders and orders.known(facts, event):
+        orders.complete(facts, event)
+    elif rule.orders:
         heard = event.flags is not None and notices.NOTICE in event.flags
         if heard:
             notices.count(facts, event, table, out)

@@ -63,21 +63,41 @@ def take_early(facts: Facts, order: Order) -> None:
         give_back(facts, order, early[1])
 
 
-def complete(facts: Facts, event: Event) -> None:
-    """A second copy of a known order may bring the value that the first one lacked."""
+def complete(facts: Facts, event: Event) -> bool:
+    """A second copy of a known order brings what the first one lacked; answers whether it had any of that."""
     key = order_key(event)
-    value = _value(event)
     for order in facts.orders:
         if order.id == key:
-            take_value(facts, order, value, event.currency)
+            names = (key, event.cart_id, event.checkout_id)
+            products = sorted({item.product_id for item in event.items or []})
+            return fill(facts, order, _value(event), event.currency, names, products)
+    return False
 
 
-def take_value(facts: Facts, order: Order, value: int, currency: str | None) -> None:
-    """Another copy of an order knows its value (1/10000 of the currency's unit)."""
+def fill(
+    facts: Facts,
+    order: Order,
+    value: int,
+    currency: str | None,
+    names: tuple[str | None, str | None, str | None],
+    products: list[str],
+) -> bool:
+    """Another copy of an order knows its value (1/10000 of the currency's unit), its currency, its cart and checkout or
+    its products: what is known stays. Answers whether anything is new."""
+    before = (order.value, order.currency, order.names, order.products)
+    if currency and not order.currency:
+        left = order.value - order.refunded
+        earn(facts, order, -left)
+        order.currency = currency
+        earn(facts, order, left)
     if order.value == 0 and value and not order.cancelled:
         order.value = value
         order.currency = currency or order.currency
         earn(facts, order, value)
+    own, other, third = order.names
+    order.names = (own, other or names[1], third or names[2])
+    order.products = order.products or products
+    return before != (order.value, order.currency, order.names, order.products)
 
 
 def refund(facts: Facts, event: Event) -> None:
@@ -86,7 +106,7 @@ def refund(facts: Facts, event: Event) -> None:
     if event.order_id is None or mark in facts.order_ids:
         return
     facts.order_ids += mark
-    amount = None if event.type == "order_cancelled" or event.value is None else max(round(event.value * MONEY), 0)
+    amount = None if event.type == "order_cancelled" or event.value is None else abs(round(event.value * MONEY))
     for order in facts.orders:
         if order.id == event.order_id:
             if amount is not None and event.currency and order.currency and event.currency != order.currency:

@@ -187,7 +187,7 @@ def take_late(state: State, event: Event, table: Table, watermark: int, late_by:
         out.append(LateEvent(facts.person, event, late_by))
         if event.consent is None:
             return "late"
-    elif latefacts.known(facts, event, rule):
+    elif not latefacts.adds(facts, event, rule):
         return "duplicate"
     happenings: list[Happening] = []
     if state.base is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -56,8 +57,8 @@ def _parsed(text: str, zone: tzinfo | None) -> int | None:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
+            moment = parsedate_to_datetime(text) if text[:1].isalpha() else datetime.fromisoformat(text)
+        except (ValueError, TypeError, IndexError):
             return None
     if moment.tzinfo is None:
         if zone is None:
