@@ -16,10 +16,12 @@ HOT_PATH = (
         f"tracker/domain/{name}.py"
         for name in """
         accounts cart compiling counters feelings fold identity ids journeys latefacts limits merging notices
-        orders predicates refold remembered rules said scores segments sessions step table triggers
+        orders pace predicates refold remembered rules said scores segments sessions step table triggers
         """.split()
     ),
+    "tracker/stream/controls.py",
     "tracker/stream/partition.py",
+    "tracker/stream/states.py",
     "tracker/wire/encode.py",
 )
 

@@ -84,20 +84,26 @@ def fill(
 ) -> bool:
     """Another copy of an order knows its value (1/10000 of the currency's unit), its currency, its cart and checkout or
     its products: what is known stays. Answers whether anything is new."""
-    before = (order.value, order.currency, order.names, order.products)
+    new = False
     if currency and not order.currency:
         left = order.value - order.refunded
         earn(facts, order, -left)
         order.currency = currency
         earn(facts, order, left)
+        new = True
     if order.value == 0 and value and not order.cancelled:
         order.value = value
         order.currency = currency or order.currency
         earn(facts, order, value)
-    own, other, third = order.names
-    order.names = (own, other or names[1], third or names[2])
-    order.products = order.products or products
-    return before != (order.value, order.currency, order.names, order.products)
+        new = True
+    key, cart_id, checkout_id = order.names
+    if (cart_id is None and names[1] is not None) or (checkout_id is None and names[2] is not None):
+        order.names = (key, cart_id or names[1], checkout_id or names[2])
+        new = True
+    if products and not order.products:
+        order.products = products
+        new = True
+    return new
 
 
 def refund(facts: Facts, event: Event) -> None:
