@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,6 +35,19 @@ _IDS = ("event_id", "customer_id", "anonymous_id", "order_id", "cart_id", "check
 _EXAMPLE = str(Path(__file__).parents[2] / "docs" / "examples" / "dropoffs.jsonl")
 
 
+DIES_EARLY = """
+import tracker.stream.track as track
+from tracker.cli import main
+
+async def dead(self, position, fold):
+    pass
+
+track.TrackPartition._trim = dead
+main(prog_name="tracker")
+"""
+"""A worker that is gone before it takes out of the store what it has published."""
+
+
 class Place:
     """A tracker that has folded and published the example, and has been ended."""
 
@@ -44,21 +58,20 @@ class Place:
         self.client = client
         self.topics = Topics(pipeline.prefix)
 
-    @property
-    def later(self) -> str:
-        """The example again, of other people and two months later."""
-        path = self.pipeline.folder / "later.jsonl"
+    def later(self, days: int) -> str:
+        """The example again, of other people and so many days later."""
+        path = self.pipeline.folder / f"later-{days}.jsonl"
         with path.open("w", encoding="utf-8") as file:
             for line in Path(_EXAMPLE).read_text("utf-8").splitlines():
                 event = json.loads(line)
-                event |= {name: f"later-{event[name]}" for name in _IDS if name in event}
-                event["ts"] = (datetime.fromisoformat(event["ts"]) + timedelta(days=60)).isoformat()
+                event |= {name: f"later-{days}-{event[name]}" for name in _IDS if name in event}
+                event["ts"] = (datetime.fromisoformat(event["ts"]) + timedelta(days=days)).isoformat()
                 file.write(json.dumps(event) + "\n")
         return str(path)
 
-    def replay(self) -> None:
+    def replay(self, days: int = 60) -> None:
         """More events; returns when what follows from them is published."""
-        self.pipeline.run("replay", self.later)
+        self.pipeline.run("replay", self.later(days))
 
     def recover(self, *options: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.pipeline.run("recover", "--json", *options))
@@ -179,6 +192,8 @@ async def test_both_positions_are_lost(place: Place, accept: str) -> None:
 
 @pytest.mark.parametrize("accept", ["--accept-loss", "--accept-repeats"])
 async def test_the_brokers_position_is_lost(place: Place, accept: str) -> None:
+    with place.pipeline.worker(command=[sys.executable, "-c", DIES_EARLY]):
+        place.replay(days=30)
     before = await place.outcome()
     assert before.outbox > 0
     await place.forget_published()
@@ -205,7 +220,7 @@ async def test_the_log_was_deleted_before_it_was_folded(place: Place) -> None:
     ends = [one["log_end"] for one in place.recover()]
     with place.pipeline.worker("--only", "ingest"):
         # In the log and not folded when it is deleted.
-        sending = subprocess.Popen([*COMMAND, "replay", place.later], env=place.pipeline.env)  # noqa: ASYNC220
+        sending = subprocess.Popen([*COMMAND, "replay", place.later(60)], env=place.pipeline.env)  # noqa: ASYNC220
         await until(
             lambda: all(now["log_end"] > then for now, then in zip(place.recover(), ends, strict=True)),
             "the events are in the log",

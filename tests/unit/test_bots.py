@@ -118,3 +118,14 @@ def test_what_servers_tell_is_never_left_out() -> None:
         accept(state, Event(f"e{number}", "page_viewed", ts, anonymous_id="v"), table(), START - 1, out)
     order = Event("o", "order_completed", times[-1] + 1, anonymous_id="v", order_id="o")
     assert accept(state, order, table(), START - 1, out) == "applied"
+
+
+def test_what_lies_in_other_windows_is_not_counted_when_counting_begins() -> None:
+    later = START + HALF_DAY + 7
+    state, out = new_state("a:v"), list[Output]()
+    accept(state, Event("later", "page_viewed", later, anonymous_id="v"), table(), START - 1, out)
+    found = [
+        accept(state, Event(f"e{number}", "page_viewed", START + number, anonymous_id="v"), table(), START - 1, out)
+        for number in range(MOST_IN_MINUTES + 1)
+    ]
+    assert found[-2:] == ["applied", "runaway"]

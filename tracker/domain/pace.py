@@ -43,4 +43,5 @@ def _so_far(state: State, ts: int) -> tuple[int, int, int, int]:
     """What the recent events and those that wait say of the windows around `ts`."""
     minutes, half_day = ts - ts % MINUTES, ts - ts % HALF_DAY
     times = [decode_event(raw).ts for raw in unframed(state.tail)] + [at for at, _, _ in state.waiting]
-    return minutes, sum(at >= minutes for at in times), half_day, sum(at >= half_day for at in times)
+    in_minutes = sum(minutes <= at < minutes + MINUTES for at in times)
+    return minutes, in_minutes, half_day, sum(half_day <= at < half_day + HALF_DAY for at in times)

@@ -16,10 +16,11 @@ from tracker.errors import TrackerError
 
 BACKLOG = 5 * 60_000
 """A source whose mark is so far (ms) behind the clock is in backlog."""
-AHEAD = 60_000
+AHEAD = 10 * 60_000
 """So far (ms) one may be ahead of the slowest that is."""
-HOLD = 1.0
-"""For so many seconds it is held back after each of its batches, unless it is waited for."""
+HOLD = 0.05
+"""For so many seconds it is held back after each of its batches: long enough for the slowest to have the machine, short
+enough that a backlog of few events in much time, where each batch leaps ahead of the others, is read in no time."""
 STALE = 30_000
 """What a worker said so long ago (ms) counts no more: it may be gone."""
 
