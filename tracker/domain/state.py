@@ -321,7 +321,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Everything the store keeps under one person's id."""
 
     facts: Facts
-    said: Said
+    said_raw: msgspec.Raw = msgspec.Raw(b"\x90")
+    """Encoded `Said`: most events have nothing said of them, and need not know what was."""
     base: bytes | None = None
     """Encoded facts before the first recent event or deadline; None while there is none."""
     base_ts: int = NEVER
@@ -368,6 +369,21 @@ class State(msgspec.Struct, array_like=True, gc=False):
     erased: int = NEVER
     """The person was erased: nothing before this time (ms) may be known."""
 
+    said_now: Said | None = None
+    """`said_raw`, once somebody asked for it. Never stored."""
+
+    @property
+    def said(self) -> Said:
+        """What was published about this person."""
+        said = self.said_now
+        if said is None:
+            said = self.said_now = _decode_said(self.said_raw)
+        return said
+
+    @said.setter
+    def said(self, said: Said) -> None:
+        self.said_now = said
+
     @property
     def shut_at(self) -> int:
         """`shut` as a time: a refusal says nothing of when."""
@@ -376,7 +392,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
 def new_state(person: str) -> State:
     """The state of somebody never seen before."""
-    return State(facts=Facts(person=person), said=Said())
+    return State(facts=Facts(person=person))
 
 
 def account_at(state: State, ts: int) -> str | None:
@@ -389,6 +405,7 @@ def account_at(state: State, ts: int) -> str | None:
 _state_encoder = msgspec.msgpack.Encoder()
 _state_decoder = msgspec.msgpack.Decoder(State)
 _facts_decoder = msgspec.msgpack.Decoder(Facts)
+_decode_said = msgspec.msgpack.Decoder(Said).decode
 
 _buffer = bytearray(65_536)
 decode_state = _state_decoder.decode
@@ -409,10 +426,24 @@ def unframed(tail: bytes) -> Iterator[bytes]:
         yield tail[begin:at]
 
 
-def encode_state(state: State | Facts) -> bytes:
-    """A state, or facts alone, as bytes. Growing a new buffer for each costs three times what encoding does."""
-    _state_encoder.encode_into(state, _buffer)
+def encode_state(state: State) -> bytes:
+    """A state as bytes."""
+    said = state.said_now
+    if said is None:
+        return _encode(state)
+    state.said_raw = msgspec.Raw(_encode(said))
+    state.said_now = None
+    encoded = _encode(state)
+    state.said_now = said
+    return encoded
+
+
+def encode_facts(facts: Facts) -> bytes:
+    """Facts alone as bytes."""
+    return _encode(facts)
+
+
+def _encode(value: State | Facts | Said) -> bytes:
+    """Growing a new buffer for each costs three times what encoding does."""
+    _state_encoder.encode_into(value, _buffer)
     return bytes(_buffer)
-
-
-encode_facts = encode_state

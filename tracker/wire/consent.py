@@ -71,10 +71,11 @@ def category_consent(
 ) -> Consent | None:
     """(category, allowed) as consent managers keep them, Segment's `categoryPreferences` among them. `purposes` says by
     lower-case name what a category is for; others, and what is neither true nor false, say nothing."""
-    known = ((purposes.get(name.lower()), allowed) for name, allowed in preferences if isinstance(name, str))
-    return _strictest(
-        (purpose, allowed) for purpose, allowed in known if purpose is not None and isinstance(allowed, bool)
-    )
+    found: list[tuple[Purpose, bool]] = []
+    for name, allowed in preferences:
+        if isinstance(name, str) and isinstance(allowed, bool) and (purpose := purposes.get(name.lower())) is not None:
+            found.append((purpose, allowed))
+    return _strictest(found) if found else None
 
 
 def tcf_consent(text: str) -> Consent | None:

@@ -42,7 +42,10 @@ def milliseconds(given: object, field: str, zone: tzinfo | None = None) -> int:
         found = scaled(given)
     elif isinstance(given, str):
         text = given.strip()
-        found = scaled(float(text) if "." in text else int(text)) if _is_number(text) else _parsed(text, zone)
+        if "-" in text or not _is_number(text):
+            found = _parsed(text, zone)
+        else:
+            found = scaled(float(text) if "." in text else int(text))
     if found is None:
         raise BadEvent("bad_ts", f"{field} is {given!r:.60}; allowed between 1990 and 2200: {ALLOWED}")
     return found
