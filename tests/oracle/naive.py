@@ -38,6 +38,7 @@ Where the design leaves room, this is what both decided; a change of the tracker
 21. An account is the fold of what all its members do, without `carts`: adding a product opens the next journey, but
     nothing is emptied. A member is the fold of their own events and of the others' orders and refunds (`heard`), which
     count, disarm and end drop-offs, but are worth nothing to them, and leave cart, session and what may arm alone.
+22. A failed payment whose `reason` is `renewal` is activity, and no checkout: it neither arms nor enters the purchase.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ UNIT = 10_000
 
 SCALES = {"nps": range(11), "ces": range(1, 8), "csat": range(1, 6), "rating": range(1, 6)}
 BRINGS = {"survey_answered": ("nps", "ces", "csat"), "product_reviewed": ("rating",)}
+
+
+def is_renewal(event: Event) -> bool:
+    """Whether it is a subscription's payment that failed."""
+    return event.type == "payment_failed" and (event.properties or {}).get("reason") == "renewal"
+
 
 Line = tuple[str, str | None]
 Version = tuple[str | None, frozenset[tuple[str, str | None, int]]]
@@ -456,7 +463,8 @@ class Fold:
             for place, phase in enumerate(self.table.phases)
             if phase.stage in stages
             and any(
-                (event.type in types or (ANY in types and active)) and self.order_count >= least
+                ((event.type in types and not is_renewal(event)) or (ANY in types and active))
+                and self.order_count >= least
                 for types, least in phase.enter
             )
         ]
@@ -642,7 +650,7 @@ class Fold:
                 return
         near_order = self.in_session_of_latest_order(session)
         rule = None
-        if event.type in CHECKOUT:
+        if event.type in CHECKOUT and not is_renewal(event):
             rule = "checkout_abandoned"
             if ids == (None, None, None) and near_order and not self.added_since_order:
                 return

@@ -83,6 +83,8 @@ def event(draw: st.DrawFn, number: int, ts: int, kinds: tuple[str, ...] | None =
         fields["order_id"] = draw(st.sampled_from((None, None, "O1", "O2")))
     if kind in SCORED:
         fields["properties"] = draw(_scores)
+    if kind == "payment_failed" and draw(_sometimes):
+        fields["properties"] = {"reason": "renewal"}
     if kind in AFTERS or kind in SCORED:
         fields["items"] = draw(st.one_of(st.none(), _items))
         fields["value"] = draw(st.sampled_from((None, 0.1)))

@@ -232,3 +232,12 @@ def test_copies_of_everything_change_nothing(story: Story) -> None:
     for topic in KINDS:
         assert [said for said in worker.said if said[0] == topic] == [said for said in once.said if said[0] == topic]
     assert worker.counted() == once.counted()
+
+
+@given(story=stories(LATE_DELAYS, named=False))
+def test_nothing_is_said_twice(story: Story) -> None:
+    worker = Worker(compile=lambda _: FIRMS).read(story.log)
+    for topic, kind in KINDS.items():
+        said = [msgspec.json.decode(value, type=kind) for name, _, value in worker.said if name == topic]
+        ids = [(one.session_id, one.revision) if isinstance(one, SessionClosed) else one.id for one in said]
+        assert sorted(ids) == sorted(set(ids))

@@ -109,6 +109,19 @@ def test_no_id_is_said_twice(log: Log) -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_a_journey_that_a_late_event_revived_leaves_once_though_another_one_left_among_the_recent_events() -> None:
+    month, log = 30 * 24 * 60 * MINUTES, Log()
+    for number, (ts, reached) in enumerate(
+        [(0, 0), (month, month), (2 * month, 2 * month), (2 * month - 1, 2 * month + 1), (3 * month, 6 * month)]
+    ):
+        kind = "product_viewed" if number == 2 else "page_viewed"
+        log.event(Event(f"e{number}", kind, START + ts, customer_id="p"), "c:p")
+        log.watermark(START + reached)
+    said = [msgspec.json.decode(value) for topic, _, value in Worker().read(log).said if topic == TOPICS.transitions]
+    left = [move["id"] for move in said if move["direction"] == "left"]
+    assert len(left) == len(set(left)) == 3
+
+
 @given(log=logs())
 def test_orders_and_revenue_of_all_people_are_those_of_the_log_whatever_was_merged(log: Log) -> None:
     """Lifetime facts of whoever ended up with the events equal the naive fold of the same events."""

@@ -86,7 +86,8 @@ def _of_member(state: State, happenings: list[Happening]) -> list[Happening]:
 def _say_transition(state: State, move: Transition, table: Table, out: list[Output]) -> None:
     said = state.said
     if move.direction == "left":
-        if said.left.get(move.model) == move.journey_id:
+        gone = move.journey_id, "left", ""
+        if said.left.get(move.model) == move.journey_id or any(known[1:] == gone for known in said.moves):
             return
         said.left[move.model] = move.journey_id
     elif move.direction == "converted" and not _converts(said, move):
