@@ -8,6 +8,7 @@ import pytest
 
 from tracker.domain.model import DAY, Model
 from tracker.errors import ModelError
+from tracker.journeys.draw import diagram, text
 from tracker.journeys.loader import load_all, parse
 
 YAML = Path(__file__).with_name("shop.yaml").read_text(encoding="utf-8")
@@ -26,6 +27,9 @@ TOUCHPOINT = """
         goal: be found
         kpi: {name: reach, measure: reach, target: 0.5}
 """
+
+
+V = "events: [page_viewed]"
 
 
 def read(yaml: str) -> Model:
@@ -118,6 +122,11 @@ def test_a_rule_says_only_what_acts(fields: str, complaint: str) -> None:
         ("{orders: {at_least: 2.5, at_most: 1}}", "where.orders.at_least is more than at_most"),
         ("{since: {what: last_order}}", "where.since has no bound"),
         ("{since: {what: last_orders, at_least: 1d}}", "where.since.what is 'last_orders'; allowed:"),
+        ("{orders: {at_least: 1.5}}", "where.orders.at_least is 1.5; allowed: a whole number"),
+        ("{orders: {at_least: 0}}", "where.orders.at_least is 0, which always holds"),
+        ("{any: [], customer: true}", "where.any is empty; allowed: at least one"),
+        ("{channel: [], customer: true}", "where.channel is empty; allowed: at least one"),
+        ("", "where is empty; leave the key out, or write null for none"),
         ("{property: {name: size}}", "where.property has no bound"),
         ("{property: {name: size, one_of: [a], at_least: 1}}", "where.property.one_of stands beside at_least"),
         ("{met: [cart_changed]}", "where.met[1] is 'cart_changed', which is allowed only in a rule's `when`"),
@@ -128,6 +137,99 @@ def test_a_rule_says_only_what_acts(fields: str, complaint: str) -> None:
 )
 def test_a_condition_says_something_that_can_hold(condition: str, complaint: str) -> None:
     assert complaint in refused(with_where(condition))
+
+
+@pytest.mark.parametrize(
+    ("condition", "what"),
+    [
+        ("{all: [{cart: empty}, {cart: filled}]}", "where can never hold, by what it asks of the cart"),
+        ("{customer: true, all: [{customer: false}]}", "the customer id"),
+        ("{any: [{customer: true, not: {customer: true}}, {cart: filled}]}", "where.any[1] can never hold"),
+        ("{channel: [email], all: [{channel: [social, direct]}]}", "the channel"),
+        ("{orders: {at_least: 3}, all: [{any: [{orders: {at_most: 2}}]}]}", "the number of orders"),
+        (
+            "{all: [{since: {what: delivery, at_least: 3d}}, {since: {what: delivery, at_most: 1d}}]}",
+            "the time since the delivery",
+        ),
+        (
+            f"{{all: [{{count: {{{V}, at_least: 3, within: 1d}}}}, {{count: {{{V}, at_most: 2, within: 1d}}}}]}}",
+            "the number of page_viewed within 1d",
+        ),
+        (
+            "{all: [{property: {name: size, at_least: 3}}, {property: {name: size, at_most: 2}}]}",
+            "by what it asks of size",
+        ),
+    ],
+)
+def test_a_condition_that_contradicts_itself_is_refused(condition: str, what: str) -> None:
+    assert what in refused(with_where(condition))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "{any: [{cart: empty}, {cart: filled}]}",
+        "{not: {all: [{customer: true}, {orders: {at_least: 1}}]}, customer: true}",
+        "{all: [{segment: [a]}, {segment: [b]}, {channel: [email, social]}, {channel: [social]}]}",
+        f"{{all: [{{count: {{{V}, at_least: 3, within: 7d}}}}, {{count: {{{V}, at_most: 2, within: 1d}}}}]}}",
+        "{all: [{since: {what: delivery, at_least: 3d}}, {since: {what: last_order, at_most: 1d}}]}",
+    ],
+)
+def test_a_condition_that_can_hold_is_not_refused(condition: str) -> None:
+    read(with_where(condition))
+
+
+def test_what_stands_beside_a_condition_does_not_contradict_it() -> None:
+    assert "only_if can never hold, by what it asks of the cart" in refused(
+        with_rule("when: [page_viewed], wait: 1h, cart: empty, only_if: {cart: filled}")
+    )
+    entry = "      - {events: [page_viewed], orders: 2, where: {orders: {at_most: 1}}}\n"
+    complaint = "enter[1].where can never hold, by what it asks of the number of orders"
+    assert complaint in refused(YAML.replace("    enter:\n", f"    enter:\n{entry}", 1))
+
+
+NO_CART = "where.SAID is asked of the account (`buyer: account`), which has neither cart nor customer id"
+
+
+def account_asked(condition: str, buyer: str = "account") -> str:
+    """A model for accounts whose first phase asks for something."""
+    entry = f"    enter:\n      - {{events: [page_viewed], where: {condition}}}\n"
+    segments = "segments: [{id: full, name: F, where: {cart: filled}}, {id: big, name: B, where: {segment: [full]}}]\n"
+    own = YAML.replace("    back_on: [cart_emptied]\n", "").replace("version: 1", f"version: 1\nbuyer: {buyer}", 1)
+    return own.replace("    enter:\n", entry, 1) + segments
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("{cart: filled}", "cart"),
+        ("{not: {any: [{orders: {at_least: 2}}, {cart: empty}]}}", "not.any[2].cart"),
+        ("{all: [{customer: true}]}", "all[1].customer"),
+        ("{segment: [vip, big]}", "segment[2]"),
+    ],
+)
+def test_no_entry_asks_an_account_for_what_only_its_members_have(condition: str, said: str, tmp_path: Path) -> None:
+    assert NO_CART.replace("SAID", said) in refused(account_asked(condition))
+    person, firm = tmp_path / "person.yaml", tmp_path / "firm.yaml"
+    person.write_text(account_asked(condition, buyer="person"), encoding="utf-8")
+    firm.write_text(account_asked("{orders: {at_least: 1}}").replace("id: shop", "id: firm", 1), encoding="utf-8")
+    assert load_all([str(person), str(firm)], 400 * DAY, pytest.fail)
+    with pytest.raises(ModelError) as caught:
+        load_all([str(firm), str(person)], 400 * DAY, pytest.fail)
+    assert f"model shop: phases[1].enter[1].{NO_CART.replace('SAID', said)}" in str(caught.value)
+    assert "beside firm" in str(caught.value)
+
+
+def test_a_way_back_that_no_account_goes_is_warned_about_and_not_drawn() -> None:
+    warnings: list[str] = []
+    model = parse(YAML.replace("version: 1", "version: 1\nbuyer: account", 1), "shop.yaml", warnings.append)
+    assert warnings == ["shop.yaml:72: cart_emptied leads no account back, it has no cart of its own"]
+    assert "back to the phase before" not in text(diagram(model))
+    assert "back to the phase before, on cart_emptied" in text(diagram(read(YAML)))
+
+
+def test_nothing_leads_back_from_the_first_phase() -> None:
+    assert "phases[1].back_on: no phase stands before the first one" in refused(in_phase("    back_on: [page_viewed]"))
 
 
 @pytest.mark.parametrize("key", ["only_if", "where"])
@@ -236,6 +338,22 @@ def test_no_model_waits_or_counts_for_longer_than_state_is_kept(yaml: str, what:
     assert load_all([str(file)], 41 * DAY)
     with pytest.raises(ModelError, match=f"{what} is 40d; it must be shorter than TRACKER_STATE_TTL"):
         load_all([str(file)], 40 * DAY)
+
+
+def test_models_that_fit_no_record_are_refused(tmp_path: Path) -> None:
+    rules = "".join(f"  - {{id: r{number}, when: [page_viewed], wait: 1h}}\n" for number in range(3500))
+    file = tmp_path / "shop.yaml"
+    file.write_text(YAML.replace("rules:\n", f"rules:\n{rules}", 1), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"they say [\d,]+ bytes; allowed: 800,000"):
+        load_all([str(file)], 400 * DAY)
+
+
+def test_quiet_hours_are_those_of_the_models_zone_unless_they_name_another() -> None:
+    stockholm = YAML.replace("zone: Europe/Oslo", "zone: Europe/Stockholm")
+    for given, zone in (("", "Europe/Stockholm"), (", zone: Asia/Tokyo", "Asia/Tokyo")):
+        model = read(f"{stockholm}quiet_hours: {{start: 22:00, end: 8:00{given}}}\n")
+        assert model.quiet_hours is not None
+        assert model.quiet_hours.zone == zone
 
 
 def test_texts_may_go_without_a_gloss() -> None:

@@ -99,6 +99,12 @@ def test_the_text_for_the_log_gives_the_same_model_back(name: str) -> None:
         ("version: 1", "version: [1]", "version: [1]", "version is a list; allowed: a number"),
         ("language: nb", "language:", "language:", "language is empty; allowed: a text"),
         ("zone: Europe/Oslo", "zone: Oslo", "zone: Oslo", "zone is 'Oslo'; allowed: an IANA time zone"),
+        ("zone: Europe/Oslo", "zone: localtime", "zone: localtime", "zone is 'localtime'; allowed: an IANA time zone"),
+        ("gloss: awareness", 'gloss: "a\\x1b[31m"', 'gloss: "a', "gloss has the character '\\x1b'; allowed: what can"),
+        ("gloss: awareness", 'gloss: "\\ud800"', 'gloss: "', "gloss has the character '\\ud800'; allowed: what can"),
+        ("gloss: awareness", "gloss: \0", "gloss: \0", "not YAML: the character '\\x00'"),
+        ("version: 1", "[version]: 1", "[version]: 1", "a key of a list is not a key. Allowed: id, version"),
+        ("version: 1", f"version: {'9' * 99}", "version: 9", f"version is '{'9' * 80}'…; allowed: a whole number"),
         ("conversion: [", "conversion: [page_viewed, ", "conversion:", "conversion[1] is 'page_viewed'; allowed:"),
         ("    name: vurdering\n", "", "- id: vurdering", "phases[2]: name is missing"),
         ("phases:", "quiet_hours: {start: 24:00, end: 8:00}\nphases:", "quiet", "allowed: a time of the day"),
@@ -144,6 +150,36 @@ def test_words_that_yaml_takes_for_something_else_stay_what_they_look_like() -> 
     assert model.language == "no"
     assert model.quiet_hours is not None
     assert (model.quiet_hours.start, model.quiet_hours.end) == (22 * 60, 8 * 60)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "complaint"),
+    [
+        ("- a list", "shop.yaml:1: the file is a list; allowed: keys and values (id, version"),
+        ("version: 1", "shop.yaml:1: the file: id is missing"),
+        ("id: a\nextends: nettbutikk-5\nextends: klage", "shop.yaml:3: extends is there twice"),
+        ("id: a\n? [b]\n: 1\nextends: klage", "shop.yaml:2: a key of a list is not a key"),
+        (f"a: {'[' * 5000}{']' * 5000}", "shop.yaml:1: the file is nested too deep"),
+    ],
+)
+def test_a_file_that_is_no_model_at_all_is_named(yaml: str, complaint: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        parse(yaml, "shop.yaml")
+    assert str(caught.value).startswith(complaint)
+
+
+def test_a_few_lines_of_aliases_cannot_keep_the_reader_busy() -> None:
+    bomb = "".join(f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 8))
+    yaml = changed("method:\n", f"method:\n  - &a0 {{text: a, gloss: b}}\n{bomb}")
+    with pytest.raises(ModelError, match="allowed"):
+        parse(yaml, "shop.yaml")
+    nested = "{customer: true}"
+    conditions = f"  - {{id: a, when: [page_viewed], wait: 1h, where: &c0 {nested}}}\n" + "".join(
+        f"  - {{id: a{n}, when: [page_viewed], wait: 1h, where: &c{n} {{any: [{', '.join([f'*c{n - 1}'] * 9)}]}}}}\n"
+        for n in range(1, 9)
+    )
+    with pytest.raises(ModelError, match="one value too many; allowed: 200,000 in all"):
+        parse(changed("rules:\n", f"rules:\n{conditions}"), "shop.yaml")
 
 
 def test_an_empty_file_is_named(tmp_path: Path) -> None:
@@ -199,6 +235,21 @@ def test_names_in_a_drawing_are_escaped(model: Model) -> None:
     document = svg(diagram(parse(changed("gloss: awareness", "gloss: a < b & c"), "shop.yaml")))
     assert "a &lt; b &amp; c" in document
     ET.fromstring(document)
+
+
+def test_long_names_stay_within_the_drawing() -> None:
+    yaml = changed("name: bevissthet", f"name: {'a very long name ' * 9}").replace("awareness", "x" * 300, 1)
+    drawn = diagram(parse(yaml.replace("gloss: use\n", 'gloss: "in\\nuse"\n', 1), "shop.yaml"))
+    assert max(map(len, text(drawn).splitlines())) <= 140
+    assert "in use" in text(drawn)
+    right = [
+        int(rect.get("x", 0)) + int(rect.get("width", 0)) for rect in ET.fromstring(svg(drawn)).iter() if rect.get("rx")
+    ]
+    assert 0 < max(right) <= 760 - 100
+
+
+def test_a_part_is_drawn_as_begun_by_what_enters_it() -> None:
+    assert "next journey by what enters a phase" in text(diagram(load("klage")))
 
 
 def variant(tmp_path: Path, yaml: str, base: str = YAML) -> str:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tracker.domain.events import KNOWN_TYPES
 from tracker.domain.model import DAY, MINUTE, Model, Phase
 from tracker.domain.state import MAX_SENT
-from tracker.domain.table import ANY, CART_CHANGED, FIRST_IDENTIFIED
+from tracker.domain.table import ANY, CART_CHANGED, CART_EMPTIED, FIRST_IDENTIFIED
 from tracker.domain.texts import SHARES, Feeling, Kpi, Measure, Threshold, Touchpoint
 from tracker.durations import format_duration
 from tracker.journeys.reader import Key, Reader, nearest
@@ -85,10 +85,8 @@ class Check:
             self.fail(key, f" is {format_duration(value)!r}; allowed: {allowed}")
 
     def zone(self, key: Key, value: str) -> None:
-        """A time zone that the machine knows."""
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        """A time zone that every machine knows."""
+        if not _is_zone(value):
             self.fail(key, f" is {value!r}; allowed: an IANA time zone, for example Europe/Oslo")
 
     def figure(self, key: Key, measure: Measure, value: float) -> None:
@@ -100,6 +98,14 @@ class Check:
             self.number(key, value, -100, 100)
         elif value < 0:
             self.fail(key, f" is {value:g}; allowed: 0 or more")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return name[0].isupper()  # `localtime` and the like are not the same on every machine
 
 
 def check_model(check: Check) -> None:
@@ -158,7 +164,7 @@ def _phases(check: Check) -> None:
         key: Key = ("phases", i)
         check.text((*key, "id"), phase.id, ID, ID_ALLOWED)
         check.unique((*key, "id"), phase.id, [other.id for other in phases[:i]])
-        _entries(check, key, phase)
+        _entries(check, key, phase, first=i == 0)
         later = [other.id for other in phases[i + 1 :]]
         for j, name in enumerate(phase.success):
             check.named((*key, "success", j), name, later, "a later phase")
@@ -181,7 +187,7 @@ def _phases(check: Check) -> None:
                 check.named(where, improvement.touchpoint, touchpoints, "a touchpoint of the model")
 
 
-def _entries(check: Check, key: Key, phase: Phase) -> None:
+def _entries(check: Check, key: Key, phase: Phase, *, first: bool) -> None:
     if not phase.enter:
         check.fail((*key, "enter"), " is empty; allowed: at least one entry with events")
     for j, entry in enumerate(phase.enter):
@@ -194,6 +200,12 @@ def _entries(check: Check, key: Key, phase: Phase) -> None:
     check.types((*key, "back_on"), phase.back_on, empty=True)
     if phase.back_on and phase.stage == "after":
         check.fail((*key, "back_on"), ": nothing leads back once the purchase is made")
+    if phase.back_on and first:
+        check.fail((*key, "back_on"), ": no phase stands before the first one")
+    if CART_EMPTIED in phase.back_on and check.model.buyer == "account":
+        check.warn(
+            f"{check.reader.at((*key, 'back_on'))}: {CART_EMPTIED} leads no account back, it has no cart of its own"
+        )
 
 
 def _touchpoint(check: Check, key: Key, touchpoint: Touchpoint, earlier: list[str]) -> None:

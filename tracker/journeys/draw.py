@@ -11,9 +11,12 @@ from typing import NamedTuple
 import msgspec
 
 from tracker.domain.model import FoldSettings, Model
-from tracker.domain.table import ANY, CART_CHANGED, CART_EMPTIED, FIRST_IDENTIFIED, Table, Way, compile_table
+from tracker.domain.table import ANY, CART_CHANGED, CART_EMPTIED, FIRST_IDENTIFIED, Steps, Table, Way, compile_table
 from tracker.durations import format_duration
 from tracker.journeys import words
+
+LONGEST_NAME = 40
+"""Characters of a name or gloss."""
 
 
 class Box(NamedTuple):
@@ -45,24 +48,37 @@ def diagram(model: Model) -> Diagram:
     boxes = []
     for index, phase in enumerate(model.phases):
         back = [name for name, step in steps.items() if step.back_from >> index & 1]
-        if course.back_on_emptied >> index & 1:
+        if course.back_on_emptied >> index & 1 and table.account is None:
             back.append(CART_EMPTIED)
-        boxes.append(Box(phase.name, phase.gloss, phase.stage, _entries(table, index), back))
+        boxes.append(Box(_cut(phase.name), _cut(phase.gloss), phase.stage, _entries(table, index), back))
     sentences: dict[str, list[str]] = {"drop_off": [], "trigger": []}
     for index, rule in enumerate(model.rules):
         armed_by = armed(table, index)
         sentences[rule.emit].append(words.rule(rule, armed_by))
     return Diagram(
-        title=f"{model.name} ({model.id}, version {model.version})",
+        title=f"{_cut(model.name, 60)} ({model.id}, version {model.version})",
         boxes=boxes,
         conversion=[name for name, step in steps.items() if step.converts],
         drop_offs=sentences["drop_off"],
         triggers=sentences["trigger"],
         ends=[
             f"left after {format_duration(model.journey_timeout)} without activity, before the purchase",
-            f"next journey by {', '.join(n for n, step in steps.items() if step.reopens)}, or an addition to the cart",
+            f"next journey by {_next_journey(model, steps)}",
         ],
     )
+
+
+def _cut(name: str, room: int = LONGEST_NAME) -> str:
+    """On one line, and no longer than there is room for."""
+    line = " ".join(name.split())
+    return line if len(line) <= room else f"{line[: room - 1]}…"
+
+
+def _next_journey(model: Model, steps: dict[str, Steps]) -> str:
+    if model.part:
+        return "what enters a phase"
+    reopening = ", ".join(name for name, step in steps.items() if step.reopens)
+    return f"{reopening}, or an addition to the cart" if reopening else "an addition to the cart"
 
 
 def armed(table: Table, index: int) -> list[str]:
@@ -136,7 +152,7 @@ def _sections(drawn: Diagram) -> list[tuple[str, list[str]]]:
     return [section for section in sections if section[1]]
 
 
-LEFT, TOP, BOX_WIDTH, BOX_HEIGHT, LINE = 40, 56, 220, 52, 18
+PAGE, LEFT, TOP, BOX_WIDTH, BOX_HEIGHT, LINE = 760, 40, 56, 220, 52, 18
 WORDS = 74
 """Characters of a line beside the arrows."""
 
@@ -146,19 +162,22 @@ def svg(drawn: Diagram) -> str:
     parts: list[str] = []
     y = before = TOP
     centre = LEFT + BOX_WIDTH // 2
+    widest = max(28 + max(len(box.name) * 9, len(box.gloss) * 7) for box in drawn.boxes)
+    width = max(BOX_WIDTH, widest)
     for box in drawn.boxes:
         lines = wrap(", ".join(box.enter), WORDS, break_on_hyphens=False)
         height = max(len(lines) * LINE + 16, 40)
         parts.append(f'<path class="way" d="M{centre} {y}V{y + height - 2}" marker-end="url(#tip)"/>')
         parts += _words(lines, centre + 14, y + 20, "type")
         y += height
-        parts.append(f'<rect class="{box.stage}" x="{LEFT}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>')
+        parts.append(f'<rect class="{box.stage}" x="{LEFT}" y="{y}" width="{width}" height="{BOX_HEIGHT}" rx="8"/>')
         parts += _words([box.name], LEFT + 14, y + 22, "name")
         parts += _words([box.gloss], LEFT + 14, y + 41, "gloss")
         if box.back:
             parts.append(f'<path class="way" d="M{LEFT} {y + 14}h-20V{before + 38}h18" marker-end="url(#tip)"/>')
-            lines = wrap(f"back on {', '.join(box.back)}", WORDS - 16, break_on_hyphens=False)
-            parts += _words(lines, LEFT + BOX_WIDTH + 14, y + 30, "type")
+            beside = LEFT + width + 14
+            lines = wrap(f"back on {', '.join(box.back)}", (PAGE - beside) // 8, break_on_hyphens=False)
+            parts += _words(lines, beside, y + 30, "type")
         before = y
         y += BOX_HEIGHT
         if box.stage == "purchase":

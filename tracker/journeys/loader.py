@@ -15,10 +15,13 @@ from tracker.domain.model import Model
 from tracker.durations import format_duration
 from tracker.errors import ModelError
 from tracker.journeys.checks import Check, Warn, check_model
-from tracker.journeys.reader import Reader, nearest
-from tracker.journeys.rulechecks import check_conditions, check_rules
+from tracker.journeys.reader import Reader, dotted, nearest
+from tracker.journeys.rulechecks import NOT_OF_ACCOUNTS, asked_of_accounts, check_conditions, check_rules
 
 log = logging.getLogger("tracker.journeys")
+
+MOST_BYTES = 800_000
+"""Of the models in force together, written as the log's `config` record carries them: it has to fit a record."""
 
 
 def builtin() -> tuple[str, ...]:
@@ -55,8 +58,8 @@ def _found(model: str, folder: Path) -> tuple[str, str]:
 
 
 def load_all(models: Sequence[str], state_ttl: int, warn: Warn = log.warning) -> tuple[Model, ...]:
-    """The models of `TRACKER_MODEL`, in order; refuses one that waits as long as state is kept (`state_ttl`, ms)
-    or has the id of another."""
+    """The models of `TRACKER_MODEL`, in order; refuses one that waits as long as state is kept (`state_ttl`, ms), has
+    the id of another, or asks of accounts what they have not, and models that say too much."""
     loaded = tuple(load(model, warn) for model in models)
     for index, model in enumerate(loaded):
         if model.id in [other.id for other in loaded[:index]]:
@@ -67,6 +70,15 @@ def load_all(models: Sequence[str], state_ttl: int, warn: Warn = log.warning) ->
                     f"model {model.id}: {name} is {format_duration(wait)}; it must be shorter than "
                     f"TRACKER_STATE_TTL, which is {format_duration(state_ttl)}"
                 )
+        if loaded[0].buyer == "account":
+            for key in asked_of_accounts(model):
+                raise ModelError(f"model {model.id}: {dotted(key)} {NOT_OF_ACCOUNTS} beside {loaded[0].id}")
+    size = sum(len(to_text(model).encode()) for model in loaded)
+    if size > MOST_BYTES:
+        raise ModelError(
+            f"TRACKER_MODEL is {','.join(models)}: they say {size:,} bytes; allowed: {MOST_BYTES:,}, since each worker "
+            "writes them into the log as one record"
+        )
     return loaded
 
 
@@ -104,6 +116,9 @@ def parse(text: str, source: str, warn: Warn = log.warning) -> Model:
     """A model from YAML text; `source` names the file in errors, and what it extends may lie beside that."""
     reader = Reader(source, lambda name, within: _found(name, Path(within).parent))
     model: Model = reader.read(text, Model)
+    if model.quiet_hours is not None and ("quiet_hours", "zone") not in reader.places:
+        quiet = msgspec.structs.replace(model.quiet_hours, zone=model.zone)
+        model = msgspec.structs.replace(model, quiet_hours=quiet)
     check = Check(reader, model, warn)
     check_model(check)
     check_rules(check)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
 import msgspec
 
-from tracker.domain.conditions import Condition, Count
-from tracker.domain.model import DAY, MINUTE, Rule
+from tracker.domain.conditions import Condition, Count, Range
+from tracker.domain.model import DAY, MINUTE, Model, Rule
 from tracker.domain.table import CART_CHANGED, FIRST_IDENTIFIED
 from tracker.journeys.checks import ID, ID_ALLOWED, LONGEST, Check
+from tracker.journeys.contradictions import contradiction
 from tracker.journeys.reader import Key
 
 SHORTEST_WAIT, LONGEST_WAIT = 5 * MINUTE, 182 * DAY
@@ -18,6 +20,10 @@ SHORTEST_WAIT, LONGEST_WAIT = 5 * MINUTE, 182 * DAY
 TRIGGERS_ONLY = ("at", "before", "yearly", "hour", "group", "again", "times", "service", "data")
 """What a drop-off cannot say: it waits from its event, at most one is armed per person, and it is about what was not
 bought."""
+LISTS = ("all", "any", "segment", "channel", "device", "met")
+NOT_OF_ACCOUNTS = (
+    "is asked of the account (`buyer: account`), which has neither cart nor customer id; allowed: any other condition"
+)
 DEPTH = 10
 """Conditions nest at most so deep."""
 MOST_IN_A_WINDOW = 100
@@ -46,6 +52,10 @@ def check_rules(check: Check) -> None:
         check.number((*key, "significance"), rule.significance, 1, 100)
         _condition(check, (*key, "where"), rule.where, Asked(segments, event=True))
         _condition(check, (*key, "only_if"), rule.only_if, Asked(segments, event=False))
+        for name in ("where", "only_if"):
+            condition = getattr(rule, name)
+            if condition is not None and rule.cart != "any":
+                _can_hold(check, (*key, name), Condition(cart=rule.cart), condition)
 
 
 def _drop_off(check: Check, key: Key, rule: Rule) -> None:
@@ -89,8 +99,37 @@ def check_conditions(check: Check) -> None:
         _condition(check, ("segments", i, "where"), segment.where, Asked(segments[:i], event=False))
     for i, phase in enumerate(check.model.phases):
         for j, entry in enumerate(phase.enter):
-            asked = Asked(segments, event=bool(entry.events))
-            _condition(check, ("phases", i, "enter", j, "where"), entry.where, asked)
+            where: Key = ("phases", i, "enter", j, "where")
+            _condition(check, where, entry.where, Asked(segments, event=bool(entry.events)))
+            if entry.where is not None and entry.orders:
+                _can_hold(check, where, Condition(orders=Range(at_least=entry.orders)), entry.where)
+    if check.model.buyer == "account":
+        for key in asked_of_accounts(check.model):
+            check.fail(key, f" {NOT_OF_ACCOUNTS}")
+
+
+def asked_of_accounts(model: Model) -> Iterator[Key]:
+    """Where the entries of phases ask for what only an account's members have."""
+    segments = {segment.id: segment.where for segment in model.segments}
+    for i, phase in enumerate(model.phases):
+        for j, entry in enumerate(phase.enter):
+            yield from _asked_of_members(entry.where, ("phases", i, "enter", j, "where"), segments)
+
+
+def _asked_of_members(condition: Condition | None, key: Key, segments: Mapping[str, Condition]) -> Iterator[Key]:
+    if condition is None:
+        return
+    if condition.cart is not None:
+        yield (*key, "cart")
+    if condition.customer is not None:
+        yield (*key, "customer")
+    for i, name in enumerate(condition.segment):
+        if any(_asked_of_members(segments.get(name), key, segments)):
+            yield (*key, "segment", i)
+    for name, parts in (("all", condition.all), ("any", condition.any)):
+        for i, part in enumerate(parts):
+            yield from _asked_of_members(part, (*key, name, i), segments)
+    yield from _asked_of_members(condition.not_, (*key, "not"), segments)
 
 
 def _condition(check: Check, key: Key, condition: Condition | None, asked: Asked, depth: int = 0) -> None:
@@ -100,6 +139,9 @@ def _condition(check: Check, key: Key, condition: Condition | None, asked: Asked
         check.fail(key, f" says nothing; allowed: {', '.join(Condition.__struct_encode_fields__)}")
     if depth == DEPTH:
         check.fail(key, f" is nested deeper than {DEPTH} times")
+    for name in LISTS:
+        if (*key, name) in check.reader.places and not getattr(condition, name):
+            check.fail((*key, name), " is empty; allowed: at least one, or no such key")
     for name, parts in (("all", condition.all), ("any", condition.any)):
         for i, part in enumerate(parts):
             _condition(check, (*key, name, i), part, asked, depth + 1)
@@ -107,7 +149,7 @@ def _condition(check: Check, key: Key, condition: Condition | None, asked: Asked
     if condition.count is not None:
         _count(check, (*key, "count"), condition.count)
     if condition.orders is not None:
-        _bounds(check, (*key, "orders"), condition.orders.at_least, condition.orders.at_most, least=0)
+        _orders(check, (*key, "orders"), condition.orders)
     if condition.since is not None:
         since = condition.since
         _bounds(check, (*key, "since"), since.at_least, since.at_most, least=0)
@@ -117,6 +159,22 @@ def _condition(check: Check, key: Key, condition: Condition | None, asked: Asked
         check.types((*key, "met"), condition.met)
     for i, name in enumerate(condition.segment):
         _segment(check, (*key, "segment", i), name, asked)
+    _can_hold(check, key, condition)
+
+
+def _can_hold(check: Check, key: Key, *conditions: Condition) -> None:
+    what = contradiction(conditions)
+    if what is not None:
+        check.fail(key, f" can never hold, by what it asks of {what}")
+
+
+def _orders(check: Check, key: Key, orders: Range) -> None:
+    _bounds(check, key, orders.at_least, orders.at_most, least=0)
+    for name, bound in (("at_least", orders.at_least), ("at_most", orders.at_most)):
+        if bound is not None and not bound.is_integer():
+            check.fail((*key, name), f" is {bound:g}; allowed: a whole number")
+    if orders.at_least == 0 and orders.at_most is None:
+        check.fail((*key, "at_least"), " is 0, which always holds; allowed: 1 or more")
 
 
 def _count(check: Check, key: Key, count: Count) -> None:

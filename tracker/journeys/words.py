@@ -36,7 +36,7 @@ def _parts(what: Condition) -> list[str]:
     if what.not_ is not None:
         parts.append(f"not ({condition(what.not_)})")
     if what.count is not None:
-        parts.append(_count(what.count))
+        parts.append(f"{_range(what.count.at_least, what.count.at_most)} {counted(what.count)}")
     if what.orders is not None:
         number = _range(what.orders.at_least, what.orders.at_most)
         parts.append(f"{number} order{'' if number.split()[-1] == '1' else 's'}")
@@ -78,13 +78,14 @@ def _range(least: float | None, most: float | None) -> str:
     return f"{least:g} or more" if least is not None else f"at most {most:g}"
 
 
-def _count(what: Count) -> str:
+def counted(what: Count) -> str:
+    """What is counted, and where."""
     where = ""
     if what.during is not None:
         where = f" in the {what.during}"
     elif what.within is not None:
         where = f" within {format_duration(what.within)}"
-    return f"{_range(what.at_least, what.at_most)} {listed(what.events)}{where}"
+    return f"{listed(what.events)}{where}"
 
 
 def _since(what: Since) -> str:
