@@ -195,6 +195,17 @@ def test_a_journey_is_shown_with_phases_cart_and_what_is_armed(monkeypatch: pyte
     assert "2 × Kjole" in call("journey", "c:42").stdout
 
 
+def test_an_order_that_was_given_back_is_not_called_cancelled_and_what_waits_says_what_it_asks() -> None:
+    model = load("nettbutikk-5")
+    bought = Event("e1", "order_completed", T0, customer_id="42", order_id="O1", value=100.0, currency="NOK")
+    back = Event("e2", "order_refunded", T0 + 1000, customer_id="42", order_id="O1", value=100.0, currency="NOK")
+    text = "\n".join(lines(view(state_of(bought, back), [model]), [model]))
+    assert "O1  100.00 NOK cancelled, or refunded in full" in text
+    assert "second_purchase, unless something happens; only if then 1 order\n" in text
+    assert "win_back, unless something happens; only if then 30d or longer since the last activity\n" in text
+    assert "in all       0 orders" in text
+
+
 @pytest.mark.parametrize("asked", ["cart:K", "K", "c:42", "0042", "a:v"])
 def test_a_journey_is_found_by_any_id(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKER_CUSTOMER_IDS", "number")

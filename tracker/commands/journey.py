@@ -17,6 +17,7 @@ from tracker.domain.scores import level
 from tracker.domain.state import Feelings, Journey, Score, State, Track, account_at
 from tracker.domain.units import FAR, MONEY, NEVER
 from tracker.errors import TrackerError
+from tracker.journeys import words
 from tracker.settings import Settings
 from tracker.wire.identities import Identities
 
@@ -264,11 +265,16 @@ def lines(shown: dict[str, Any], models: Sequence[Model]) -> list[str]:
         of = f" of {trigger['key']}" if trigger["key"] else ""
         what = "withheld    " if trigger["withheld"] else "triggered   "
         text.append(f"  {what} {time_text(trigger['detected_at'])}  {trigger['rule']}{of}")
+    rules = {rule.id: rule for rule in models[0].rules}
     for pending in shown["pending"]:
         of = f" of {pending['key']}" if pending["key"] else ""
-        text.append(f"  waits for    {time_text(pending['due_at'])}  {pending['rule']}{of}, unless something happens")
+        rule = rules.get(pending["rule"])
+        asked = f"; only if then {words.condition(rule.only_if)}" if rule is not None and rule.only_if else ""
+        when = time_text(pending["due_at"])
+        text.append(f"  waits for    {when}  {pending['rule']}{of}, unless something happens{asked}")
     for order in shown["orders"]:
-        gone = " cancelled" if order["cancelled"] else " refunded in part" if order["refunded"] else ""
+        gone = " refunded in part" if order["refunded"] else ""
+        gone = " cancelled, or refunded in full" if order["cancelled"] else gone
         money = f"{order['value']:,.2f} {order['currency'] or ''}".rstrip()
         text.append(f"  order        {time_text(order['ts'])}  {order['order_id']}  {money}{gone}")
     if shown["revenue"]:
