@@ -43,8 +43,8 @@ from tests.properties.test_batches import send_on
 from tracker.domain.events import Event
 from tracker.domain.merging import absorb
 from tracker.domain.model import FoldSettings
-from tracker.domain.outputs import AbsorbState, DropOff, Output, SessionClosed, Transition
-from tracker.domain.state import new_state
+from tracker.domain.outputs import AbsorbState, Bound, DropOff, Forward, Output, SessionClosed, Transition
+from tracker.domain.state import MAX_JOINED, State, new_state
 from tracker.domain.step import accept, next_due
 from tracker.domain.table import Table, compile_table
 from tracker.domain.units import FAR, NEVER
@@ -127,9 +127,45 @@ def test_a_member_without_a_past_brings_nothing_but_their_name() -> None:
     assert FIRMS.account is not None
     accept(member, Event("a", "page_viewed", START, customer_id="p", account_id="firm"), FIRMS, NEVER, sent)
     (past,) = [output for output in sent if isinstance(output, AbsorbState)]
-    absorb(firm, past.source, past.payload, FIRMS.account, NEVER, [])
+    absorb(firm, past.source, past.ts, past.payload, FIRMS.account, NEVER, [])
     assert firm.members == ["c:p"]
     assert next_due(firm, FIRMS.account, NEVER) == FAR
+
+
+def joined(firm: State, member: State, made: Event) -> list[Output]:
+    """The member names the firm for the first time, which takes in what they send it. Answers what it says to that."""
+    assert FIRMS.account is not None
+    sent, said = list[Output](), list[Output]()
+    accept(member, made, FIRMS, NEVER, sent)
+    for output in sent:
+        if isinstance(output, AbsorbState):
+            assert absorb(firm, output.source, output.ts, output.payload, FIRMS.account, NEVER, said)
+            assert not absorb(firm, output.source, output.ts, output.payload, FIRMS.account, NEVER, said)
+        elif isinstance(output, Forward):
+            accept(firm, output.event, FIRMS.account, NEVER, said)
+    return said
+
+
+def test_who_joins_anew_after_all_else_of_them_was_forgotten_brings_what_they_have_done_since() -> None:
+    firm = new_state(FIRM)
+    for order in ("O1", "O2"):
+        member = new_state("c:p")
+        bought = Event(order, "order_completed", START, customer_id="p", order_id=order, value=100.0)
+        accept(member, bought, FIRMS, NEVER, [])
+        ts = START + (order == "O2")
+        joined(firm, member, Event(f"{order}-names", "page_viewed", ts, customer_id="p", account_id="firm"))
+    assert firm.facts.order_count == 2
+    assert firm.members == ["c:p"]
+
+
+def test_an_account_of_any_number_of_members_stays_bounded() -> None:
+    firm, said = new_state(FIRM), list[Output]()
+    for number in range(MAX_JOINED + 2):
+        made = Event(f"e{number}", "page_viewed", START, customer_id=f"p{number}", account_id="firm")
+        said += joined(firm, new_state(f"c:p{number}"), made)
+    assert said.count(Bound("joined")) == 2
+    assert len(firm.joined) == 8 * MAX_JOINED
+    assert not firm.absorbed
 
 
 def told(worker: Worker, name: str) -> Person:

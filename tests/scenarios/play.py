@@ -189,7 +189,7 @@ def deliver(acting: dict[str, Person]) -> None:
             if isinstance(output, Forward):
                 to.take(output.event)
             else:
-                absorb(to.state, output.source, output.payload, to.table, to.watermark, to.out)
+                absorb(to.state, output.source, output.ts, output.payload, to.table, to.watermark, to.out)
 
 
 def counted(states: Iterable[State]) -> list[Facts]:

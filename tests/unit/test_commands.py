@@ -242,7 +242,7 @@ def test_a_member_and_their_account_are_shown(monkeypatch: pytest.MonkeyPatch) -
     accept(member, Event("e1", "product_viewed", T0, customer_id="42", account_id="firma"), table, T0 - 1, out)
     (past,) = [output for output in out if isinstance(output, AbsorbState)]
     assert table.account is not None
-    absorb(account, past.source, past.payload, table.account, T0 - 1, [])
+    absorb(account, past.source, past.ts, past.payload, table.account, T0 - 1, [])
     assert "  acts for     b:firma" in "\n".join(lines(view(member, [model]), [model]))
     monkeypatch.setattr("tracker.wiring.show_journey", lambda _, person: (account, [model]))
     assert "  members      c:42" in call("journey", "b:firma").stdout.splitlines()

@@ -329,7 +329,7 @@ def test_what_a_visitor_felt_long_ago_travels_along_and_is_counted_once() -> Non
     merge(visitor.state, "c:p", now, visitor.table, now, visitor.out)
     (past,) = visitor.said(AbsorbState)
     assert decode_legacy(past.payload).said.felt == [], "nothing of it is folded again"
-    absorb(customer.state, past.source, past.payload, customer.table, now, customer.out)
+    absorb(customer.state, past.source, past.ts, past.payload, customer.table, now, customer.out)
     assert felt(latest(customer)) == [("bevissthet", "", "nps", 2, 12), ("bevissthet", "", "csat", 1, 5)]
     feelings = latest(customer).feelings
     assert feelings is not None

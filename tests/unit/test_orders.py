@@ -33,7 +33,7 @@ def merged(visitor: Person, customer: Person, at: int) -> None:
     visitor.out += out
     for output in out:
         if isinstance(output, AbsorbState):
-            arguments = output.source, output.payload, customer.table, customer.watermark, customer.out
+            arguments = output.source, output.ts, output.payload, customer.table, customer.watermark, customer.out
             assert merging.absorb(customer.state, *arguments)
 
 

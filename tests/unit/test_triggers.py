@@ -444,7 +444,13 @@ def merged(visitor: Person, customer: Person, ts: int) -> None:
     for output in out:
         if isinstance(output, AbsorbState):
             merging.absorb(
-                customer.state, output.source, output.payload, customer.table, customer.watermark, customer.out
+                customer.state,
+                output.source,
+                output.ts,
+                output.payload,
+                customer.table,
+                customer.watermark,
+                customer.out,
             )
 
 

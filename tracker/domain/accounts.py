@@ -79,7 +79,7 @@ def pass_on(state: State, legacy: identity.Legacy, table: Table, out: list[Outpu
 
 def welcome(state: State, member: str, out: list[Output]) -> None:
     """Somebody joined this account: they hear of its orders from now on, and of those that it has had."""
-    state.members = [*state.members, member]
+    state.members = [*(known for known in state.members if known != member), member]
     if len(state.members) > MAX_MEMBERS:
         out.append(Bound("members"))
         del state.members[0]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tracker.domain import accounts, claims, consent, identity, orders
-from tracker.domain.ids import short_hash
+from tracker.domain.ids import SHORT_HASH_BYTES, short_hash
 from tracker.domain.migration import migrate_facts
-from tracker.domain.outputs import AbsorbState, Forward, Happening, Merged, Output, Transition
+from tracker.domain.outputs import AbsorbState, Bound, Forward, Happening, Merged, Output, Transition
 from tracker.domain.refold import (
     count_sales,
     decode_event,
@@ -17,7 +17,7 @@ from tracker.domain.refold import (
     replay,
 )
 from tracker.domain.said import is_member, say
-from tracker.domain.state import Said, State, Track, decode_facts, encode_facts, new_state
+from tracker.domain.state import MAX_JOINED, Said, State, Track, decode_facts, encode_facts, new_state
 from tracker.domain.step import take_late
 from tracker.domain.table import Table
 from tracker.domain.units import NEVER
@@ -68,11 +68,11 @@ def merge(
     claims.pass_on(state, customer, out)
 
 
-def absorb(state: State, source: str, payload: bytes, table: Table, watermark: int, out: list[Output]) -> bool:
-    """Take over the past of the anonymous person `source`; False when that was done before."""
-    if source in state.absorbed or source in state.blocked:
+def absorb(state: State, source: str, ts: int, payload: bytes, table: Table, watermark: int, out: list[Output]) -> bool:
+    """Take over the past of the anonymous person `source`, or of an account's member, who turned out at `ts` (ms) to be
+    that; False when it was done before."""
+    if source in state.blocked or _is_taken(state, source, ts, table, out):
         return False
-    state.absorbed = [*state.absorbed, source]
     legacy = identity.decode_legacy(payload)
     if not table.of_accounts and not consent.admit(state, legacy, table, out):
         return True
@@ -120,6 +120,25 @@ def absorb(state: State, source: str, payload: bytes, table: Table, watermark: i
     if legacy.joins:
         accounts.welcome(state, source, out)
     return True
+
+
+def _is_taken(state: State, source: str, ts: int, table: Table, out: list[Output]) -> bool:
+    """Whether this past was taken over before; it is from now on. Customers know all their visitors, since an erasure
+    has to find them. Accounts have any number of members, who know their account themselves, and may join anew once
+    nothing else is known of them."""
+    if not table.of_accounts:
+        if source in state.absorbed:
+            return True
+        state.absorbed = [*state.absorbed, source]
+        return False
+    mark = short_hash(f"{source} {ts}")
+    if mark in state.joined:
+        return True
+    state.joined += mark
+    if len(state.joined) > MAX_JOINED * SHORT_HASH_BYTES:
+        out.append(Bound("joined"))
+        state.joined = state.joined[SHORT_HASH_BYTES:]
+    return False
 
 
 def migrate_legacy(legacy: identity.Legacy, table: Table, out: list[Output]) -> None:

@@ -29,6 +29,9 @@ MAX_SCORES = 20
 """Of one journey: combinations of phase, touchpoint and kind."""
 MAX_TAIL = 512
 MAX_WAITING = 1000
+MAX_JOINED = 5000
+"""Members' pasts that an account knows to have taken in. Only what a broker without transactions repeats comes twice,
+and not after so many others."""
 MAX_KEPT_BYTES = 4 * 1024 * 1024
 """Of the recent events, and of those that wait: a few hundred events as large as an event may be would be more than a
 store takes at once."""
@@ -352,7 +355,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     lineup: bytes = b""
     """The mark of what its places stand for (see `lineup`)."""
     absorbed: list[str] = []
-    """Those whose past this one took over: anonymous persons, or an account's members."""
+    """The anonymous persons whose past this one took over."""
     accounts: list[tuple[int, str]] = []
     """(since, account) that this person acts for, where a model's `buyer` is the account."""
     members: list[str] = []
@@ -368,6 +371,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Events before this time (ms) are left out, FAR while analytics consent is refused (see `consent`)."""
     erased: int = NEVER
     """The person was erased: nothing before this time (ms) may be known."""
+    joined: bytes = b""
+    """Of an account: 8 bytes for each member's past that it took over lately."""
 
     said_now: Said | None = None
     """`said_raw`, once somebody asked for it. Never stored."""

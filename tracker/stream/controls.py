@@ -58,7 +58,7 @@ class PersonControls:
         elif isinstance(control, Unmerge):
             unlink(state, control.visitor, control.customer, control.token, out)
         else:
-            absorb(state, control.person, control.payload, table, watermark, out)
+            absorb(state, control.person, control.ts, control.payload, table, watermark, out)
         states.set_timer(key, state)
         states.keep(key, state)
 
