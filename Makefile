@@ -25,6 +25,9 @@ ASYNCAPI := tests/asyncapi/node_modules/.is-complete
 COMPILED := build/compiled/.is-complete
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. COMPILE_HOT_PATH=1
 
+# Tests run in two processes; ARGS=-n0 for one, as a debugger wants it.
+IN_TWO := -n 2 --dist loadgroup
+
 .PHONY: help setup demo test test-fast test-compiled compiled lint types format lock bench faults fuzz clean redis
 
 help: ## List the targets
@@ -36,16 +39,16 @@ demo: $(RUNTIME) ## Run the pipeline on built-in shop visits; needs nothing but 
 	@$(BIN)/tracker demo
 
 test: $(DEV) $(DATA) $(KAFKA) $(ASYNCAPI) redis lint types ## Check all of it: format, lint, types and every test, on real Kafka and Redis
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(IN_TWO) $(ARGS)
 	@$(MAKE) test-compiled
 
 test-compiled: $(COMPILED) ## Run the tests of the fold on the compiled hot path
-	@$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=build/compiled .' tests/unit tests/oracle tests/properties tests/scenarios
+	@$(ON_COMPILED) $(BIN)/python -m pytest $(IN_TWO) -o 'pythonpath=build/compiled .' tests/unit tests/oracle tests/properties tests/scenarios
 
 compiled: $(COMPILED) ## Build the package with its hot path compiled, into build/compiled
 
 test-fast: $(DEV) ## Run the tests that start no server: make test-fast ARGS='-k session'
-	@$(BIN)/pytest -m 'not integration' $(ARGS)
+	@$(BIN)/pytest $(IN_TWO) -m 'not integration' $(ARGS)
 
 lint: $(DEV) ## Check format and lint
 	@$(BIN)/ruff format --check .
