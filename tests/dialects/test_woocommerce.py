@@ -54,6 +54,12 @@ def test_every_topic_is_read_or_left_out(topic: str) -> None:
     assert bool(found) == told
 
 
+def test_the_trial_of_a_new_webhook_is_about_nobody() -> None:
+    assert WooCommerce().delivered(b"webhook_id=17", STAMP, {}) == []
+    with pytest.raises(BadEvent, match="not_json"):
+        WooCommerce().delivered(b"webhook_id=17&x=1", STAMP, {})
+
+
 def test_a_status_that_a_plug_in_adds_is_news_of_the_order() -> None:
     assert types(status="wc-in-production") == ["order_updated"]
 

@@ -49,6 +49,13 @@ def test_text_without_a_zone_is_in_the_zone_that_the_dialect_names_and_else_refu
         milliseconds("2026-03-02T10:00:00", "date_created")
 
 
+def test_a_leap_second_is_the_second_after_the_minutes_last() -> None:
+    assert milliseconds("2016-12-31T23:59:60Z", "time") == milliseconds("2017-01-01T00:00:00Z", "time")
+    assert milliseconds("2017-01-01T00:59:60.250+01:00", "time") == milliseconds("2017-01-01T00:00:00.250Z", "time")
+    with pytest.raises(BadEvent, match="bad_ts"):
+        milliseconds("2016-12-31T23:59:61Z", "time")
+
+
 def test_fractions_below_a_millisecond_are_cut_off() -> None:
     assert milliseconds(1_772_442_000.123_9, "time") == MOMENT + 123
     assert milliseconds(1_772_442_000_123_999, "time") == MOMENT + 123

@@ -56,6 +56,9 @@ def _is_number(text: str) -> bool:
 
 
 def _parsed(text: str, zone: tzinfo | None) -> int | None:
+    if text[16:19] == ":60":  # a leap second, which lies at the end of the minute as Unix time counts
+        before = _parsed(f"{text[:17]}59{text[19:]}", zone)
+        return None if before is None else before + 1000
     try:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:

@@ -7,6 +7,7 @@ that is seen again is the same event.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from html import unescape
@@ -60,6 +61,8 @@ TIMES: Mapping[str, tuple[str, ...]] = {
 """When each was, the first that is there; of anything else it is `date_modified`."""
 ONCE = frozenset({"order_completed", "order_shipped", "order_delivered", "order_cancelled", "checkout_started"})
 """Happen once to an order."""
+_PING = re.compile(rb"webhook_id=\d+")
+"""The body by which a new webhook's address is tried."""
 PROPERTIES = "number status payment_method created_via cart_hash discount_total shipping_total".split()
 ATTRIBUTION = "_wc_order_attribution_"
 VISITOR = frozenset({"anonymous_id", "ajs_anonymous_id", "rl_anonymous_id"})
@@ -80,6 +83,8 @@ class WooCommerce(Webhook):
 
     def delivered(self, value: bytes, stamp: int, headers: Mapping[str, str]) -> list[Event]:
         """See `Webhook`."""
+        if _PING.fullmatch(value):
+            return []
         payload = json_object(value)
         resource, _, what = headers.get(HEADER, "").strip().lower().partition(".")
         if resource == "customer" or (not resource and "is_paying_customer" in payload):
