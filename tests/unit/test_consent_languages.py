@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
 
 import pytest
 
 from tracker.domain.events import Consent
-from tracker.wire.consent import category_consent, gcs_consent, google_consent, tcf_consent, together
+from tracker.wire.consent import (
+    TCF_ANALYTICS,
+    TCF_MARKETING,
+    category_consent,
+    gcs_consent,
+    google_consent,
+    tcf_consent,
+    together,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +98,14 @@ def test_the_examples_purposes_lie_where_the_layout_says() -> None:
 )
 def test_each_purpose_asks_for_all_of_the_standards_that_it_covers(purposes: range, consent: Consent) -> None:
     assert tcf_consent(tc_string(*purposes)) == consent
+
+
+def test_what_the_frameworks_own_library_writes_is_read() -> None:
+    lines = (Path(__file__).parent / "tc_strings.txt").read_text().splitlines()[1:]
+    for text, listed in (line.split() for line in lines):
+        given = {int(purpose) for purpose in listed.split(",")}
+        assert tcf_consent(text) == Consent(given.issuperset(TCF_MARKETING), given.issuperset(TCF_ANALYTICS)), text
+    assert len(lines) == 40
 
 
 @pytest.mark.parametrize(
