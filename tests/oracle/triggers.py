@@ -181,15 +181,19 @@ class Judge:
 
     def at(self, name: Key) -> int:
         wait = self.waits[name]
-        return min(self.free(name), max(wait.due + WEEK, wait.armed_at))
+        return min(self.free(name), max(self.wanted(name) + WEEK, wait.armed_at))
+
+    def wanted(self, name: Key) -> int:
+        """When it is due, and the one before it is long enough ago."""
+        rule = self.rule(name[0])
+        sent = [said.at for said in self.said if rule.again and said.why is None and (said.rule, said.key) == name]
+        return max([self.waits[name].due, *(at + rule.again for at in sent)])
 
     def free(self, name: Key) -> int:
         """When nothing holds it any more."""
         wait, rule = self.waits[name], self.rule(name[0])
-        at = max(wait.due, wait.armed_at)
+        at = max(self.wanted(name), wait.armed_at)
         sent = [said for said in self.said if said.why is None]
-        if rule.again:
-            at = max([at, *(said.at + rule.again for said in sent if (said.rule, said.key) == name)])
         if rule.service:
             return at
         count = [said.at for said in sent if not self.rule(said.rule).service]
@@ -203,7 +207,7 @@ class Judge:
         return sum(said.rule == rule.id and said.why is None for said in self.said)
 
     def fire(self, name: Key, at: int) -> None:
-        rule, free = self.rule(name[0]), self.free(name)
+        rule, late = self.rule(name[0]), self.free(name) > self.wanted(name) + WEEK
         wait = self.waits.pop(name)
         if rule.times and self.sent(rule) >= rule.times:
             return
@@ -213,7 +217,7 @@ class Judge:
         cart = self.fold.final_cart(at)
         if rule.cart != "any" and (rule.cart == "filled") != bool(cart):
             return
-        why = "deferred_too_long" if free > wait.due + WEEK else None
+        why = "deferred_too_long" if late else None
         if self.fold.consent is False and not rule.service:
             why = "consent"
         content = {product: quantity for (product, _), quantity in cart.items()}

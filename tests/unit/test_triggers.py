@@ -299,15 +299,26 @@ def test_again_waits_until_its_time_is_over() -> None:
     assert [(t.due_at, t.detected_at) for t in person.said(Trigger)] == [
         (first, first), (first + DAY + HOUR, first + 2 * DAY),
     ]  # fmt: skip
-    long = live(shop(rule(again=30 * DAY)), event(START), event(first + DAY))
-    assert (sent(long), withheld(long)) == ([("nudge", first)], [("nudge", "deferred_too_long")])
+    long = live(shop(rule(again=180 * DAY)), event(START), event(first + DAY))
+    assert sent(long) == [("nudge", first), ("nudge", first + 180 * DAY)]
+    taken_back = event(first + 170 * DAY, "order_completed", order_id="o")
+    unless = rule(again=180 * DAY, unless=("order_completed",))
+    assert sent(live(shop(unless), event(START), event(first + DAY), taken_back)) == [("nudge", first)]
 
 
-def test_deferred_for_exactly_a_week_it_is_still_sent() -> None:
-    of = rule(again=8 * DAY)
+def test_held_back_for_exactly_a_week_it_is_still_sent() -> None:
+    of, caps = rule(), (Cap(most=1, within=8 * DAY),)
     first = START + HOUR
-    assert len(sent(live(shop(of), event(START), event(first + DAY - HOUR)))) == 2
-    assert withheld(live(shop(of), event(START), event(first + DAY - HOUR - 1))) == [("nudge", "deferred_too_long")]
+    assert len(sent(live(shop(of, caps=caps), event(START), event(first + DAY - HOUR)))) == 2
+    held = live(shop(of, caps=caps), event(START), event(first + DAY - HOUR - 1))
+    assert withheld(held) == [("nudge", "deferred_too_long")]
+
+
+def test_the_week_that_caps_may_hold_it_begins_when_again_lets_it_go() -> None:
+    first, other = START + HOUR, rule(name="other", when=("review_read",))
+    of = shop(rule(again=30 * DAY), other, caps=(Cap(most=1, within=5 * DAY),))
+    person = live(of, event(START), event(first + DAY), event(first + 29 * DAY, "review_read"))
+    assert sent(person) == [("nudge", first), ("other", first + 29 * DAY + HOUR), ("nudge", first + 34 * DAY + HOUR)]
 
 
 def test_times_bounds_how_often_a_person_gets_it() -> None:

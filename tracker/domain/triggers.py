@@ -9,8 +9,8 @@ Where the design leaves room:
   the copy that knows it. Events that lack that property neither arm nor restart the wait.
 - A moment that has passed when an event names it fires at once, if it is not too long ago to be sent at all.
 - What comes every year and waits for that very day already is left as it is; it arms itself again when it fires.
-- What must hold when it fires (`only_if`, `cart`) and does not ends it without a word; missing consent, or a deferral
-  of over seven days, ends it withheld and counted.
+- What must hold when it fires (`only_if`, `cart`) and does not ends it without a word; missing consent, or caps and
+  quiet hours that hold it back for over seven days, end it withheld and counted. `again` may hold it for longer.
 - Messages about something bought (`service`) neither wait for caps and quiet hours nor count in caps.
 """
 
@@ -211,21 +211,25 @@ def _join_group(facts: Facts, spec: Rule, pending: Pending, table: Table) -> Non
 
 
 def _fires_at(facts: Facts, pending: Pending, table: Table) -> int:
-    return min(_ready_at(facts, pending, table), max(pending.due + LONGEST_DEFERRAL, pending.at))
+    return min(_ready_at(facts, pending, table), max(_wanted_at(facts, pending, table) + LONGEST_DEFERRAL, pending.at))
+
+
+def _wanted_at(facts: Facts, pending: Pending, table: Table) -> int:
+    """When it is due, and the last one of its kind is as old as the rule's `again` wants it."""
+    at = pending.due
+    trigger = table.triggers.get(pending.rule)
+    if trigger is not None and trigger.spec.again:
+        for sent in facts.sent:
+            if sent.rule == pending.rule and sent.key == pending.key and not sent.withheld:
+                at = max(at, sent.at + trigger.spec.again)
+    return at
 
 
 def _ready_at(facts: Facts, pending: Pending, table: Table) -> int:
     """When nothing defers it any more; it may be too late then."""
-    at = max(pending.due, pending.at)
+    at = max(_wanted_at(facts, pending, table), pending.at)
     trigger = table.triggers.get(pending.rule)
-    if trigger is None:
-        return at
-    spec = trigger.spec
-    if spec.again:
-        for sent in facts.sent:
-            if sent.rule == spec.id and sent.key == pending.key and not sent.withheld:
-                at = max(at, sent.at + spec.again)
-    if spec.service:
+    if trigger is None or trigger.spec.service:
         return at
     if table.model.caps:
         at = max(at, capped_until(facts, table))
@@ -244,7 +248,7 @@ def _judge(facts: Facts, pending: Pending, trigger: TriggerRule, at: int, table:
     consent = facts.consent_marketing
     allowed = spec.service or (table.settings.consent_default if consent is None else consent[2])
     why = None if allowed else "consent"
-    if why is None and _ready_at(facts, pending, table) > pending.due + LONGEST_DEFERRAL:
+    if why is None and _ready_at(facts, pending, table) > _wanted_at(facts, pending, table) + LONGEST_DEFERRAL:
         why = "deferred_too_long"
     order = _order_of(facts, pending.key) if spec.key == "order" else None
     message = Trigger(
