@@ -55,6 +55,10 @@ def holds(asked: Asked, condition: Condition) -> bool:
         answers.append(passed is not None and between(passed, condition.since.at_least, condition.since.at_most))
     if condition.property is not None:
         answers.append(fits(asked.event, condition.property))
+    if condition.known is not None:
+        name = condition.known.name
+        told = [event for event in asked.events if (event.properties or {}).get(name) is not None]
+        answers.append(bool(told) and fits(told[-1], condition.known))
     if condition.channel:
         answers.append(channel(asked) in condition.channel)
     if condition.segment:

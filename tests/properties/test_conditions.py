@@ -80,6 +80,7 @@ simple = st.one_of(
     bounds.map(lambda both: of(orders=Range(at_least=both[0], at_most=both[1]))),
     SINCE.map(lambda since: of(since=since)),
     PROPERTY.map(lambda asked: of(property=asked)),
+    PROPERTY.map(lambda asked: of(known=asked)),
     st.sampled_from(("ad", "mail")).map(lambda name: of(channel=(name,))),
     st.sampled_from((("named",), ("derived",), ("named", "derived"))).map(lambda names: of(segment=names)),
     st.lists(st.sampled_from(UNMET), min_size=1, max_size=2).map(lambda types: of(met=tuple(types))),
@@ -179,6 +180,7 @@ def merged(table: Table, script: list[Event], at: int, follows: bool, until: int
             log.control(Merge("c:p", script[max(place - 1, 0)].ts), "a:v")
         if event is not None:
             log.event(event, "c:p" if event.customer_id else "a:v")
+            send_on(log, worker)  # no partition says how far it is before it has published what that covers
             if follows:
                 log.watermark(event.ts)
         send_on(log, worker)

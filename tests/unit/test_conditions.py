@@ -464,6 +464,25 @@ def test_segments_go_out_with_journeys_and_drop_offs() -> None:
     assert [drop.segments for drop in person.said(DropOff)] == [["private", "new", "active", "at_rest", "both"]]
 
 
+def test_what_an_event_last_said_of_the_person_makes_a_segment() -> None:
+    abroad = segment("abroad", {"known": {"name": "country", "one_of": ["SE", "DK"]}})
+    grown = segment("grown", {"known": {"name": "age", "at_least": 18}})
+    person = Person(table=changed(segments=(abroad, grown)))
+    made = events(
+        (0, "page_viewed", {"properties": {"country": "SE", "age": 17, "other": 1}}),
+        (1, "product_added", {"items": SHOES, "properties": {"age": 18}}),
+        (2, "email_opened", {"properties": {"country": ["NO"], "age": None}}),
+    )
+    after(person, made)
+    person.time(START + 2 * DAY)
+    assert [move.segments for move in person.said(Transition)] == [["abroad"], ["abroad"]]
+    assert [drop.segments for drop in person.said(DropOff)] == [["abroad", "grown"]]
+    after(person, events((2 * DAY, "identified", {"properties": {"country": "NO" * 65}})))
+    after(person, [event(9, 2 * DAY + 1, "identified", properties={"country": "NO"})])
+    assert person.state.facts.past is not None
+    assert person.state.facts.past.known == {"country": (START + 2 * DAY + 1, "NO"), "age": (START + 1, 18)}
+
+
 def test_a_segment_is_said_once_though_events_name_it_too() -> None:
     person = Person(table=changed(segments=(segment("new", {"customer": True}),)))
     after(person, events((0, "page_viewed", {"segments": ["new"]})))
@@ -491,6 +510,7 @@ REMEMBERS = (
     segment("journey", {"count": {"events": [VIEW], "at_least": 2, "at_most": 2, "during": "journey"}}),
     segment("known", {"since": {"what": "first_seen", "at_least": 2 * DAY}}),
     segment("delivered", {"since": {"what": "delivery", "at_most": 2 * DAY}}),
+    segment("at_home", {"known": {"name": "country", "one_of": ["NO"]}}),
 )
 
 
@@ -499,8 +519,10 @@ def test_times_and_counts_of_two_who_are_one_are_joined(first: str) -> None:
     table = changed(segments=REMEMBERS)
     visitor, customer = Person(table=table, name="a:v"), Person(table=table)
     earlier, later = (visitor, customer) if first == "a:v" else (customer, visitor)
-    after(earlier, [event(0, 0, VIEW, earlier.name), event(1, 1, "order_delivered", earlier.name)])
-    after(later, [event(2, DAY, VIEW, later.name)])
+    abroad, at_home = {"country": "SE"}, {"country": "NO"}
+    seen = event(0, 0, VIEW, earlier.name, properties=abroad)
+    after(earlier, [seen, event(1, 1, "order_delivered", earlier.name)])
+    after(later, [event(2, DAY, VIEW, later.name, properties=at_home)])
     for who in (visitor, customer):
         who.time(START + 2 * DAY)
     merged(visitor, customer, START + 2 * DAY)
@@ -514,9 +536,11 @@ def test_numbers_and_dates_outlive_a_long_silence() -> None:
         segment("known", {"since": {"what": "first_seen", "at_least": 400 * DAY}}),
         segment("delivered", {"since": {"what": "delivery"}}),
         segment("lapsed", {"since": {"what": "last_order", "at_least": 400 * DAY}}),
+        segment("at_home", {"known": {"name": "country", "one_of": ["NO"]}}),
     )
     table = changed(segments=lasting)
-    person = after(Person(table=table), events((0, VIEW), (1, ORDER), (2, "order_delivered")))
+    made = events((0, VIEW, {"properties": {"country": "NO"}}), (1, ORDER), (2, "order_delivered"))
+    person = after(Person(table=table), made)
     now = START + 401 * DAY
     person.time(now)
     assert person.state.expired

@@ -129,6 +129,8 @@ def test_a_rule_says_only_what_acts(fields: str, complaint: str) -> None:
         ("", "where is empty; leave the key out, or write null for none"),
         ("{property: {name: size}}", "where.property has no bound"),
         ("{property: {name: size, one_of: [a], at_least: 1}}", "where.property.one_of stands beside at_least"),
+        ("{known: {name: country}}", "where.known has no bound"),
+        ("{known: {name: age, at_least: 3, at_most: 2}}", "where.known.at_least is more than at_most"),
         ("{met: [cart_changed]}", "where.met[1] is 'cart_changed', which is allowed only in a rule's `when`"),
         ("{costumer: true}", "where.costumer is not a key. Did you mean customer?"),
         ("{" + "not: {" * 11 + "customer: true" + "}" * 12, "is nested deeper than 10 times"),
@@ -240,6 +242,7 @@ def test_a_property_is_asked_for_only_where_an_event_is_at_hand(key: str) -> Non
     else:
         assert "rules[1].only_if.not.property asks for an event, and none is at hand" in refused(yaml)
     entry = "      - {after: {event: page_viewed, wait: 1d}, where: {property: {name: size, at_least: 1}}}"
+    read(yaml.replace("property:", "known:"))
     timed = YAML.replace("    enter:\n", f"    enter:\n{entry}\n", 1)
     assert "phases[1].enter[1].where.property asks for an event" in refused(timed)
 

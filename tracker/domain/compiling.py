@@ -16,6 +16,7 @@ from tracker.domain.predicates import (
     FromChannel,
     InSegment,
     IsCustomer,
+    IsKnown,
     Met,
     Not,
     OnDevice,
@@ -69,7 +70,10 @@ def compile_condition(
     if condition.since is not None:
         parts.append(_since(condition.since, memory))
     if condition.property is not None:
-        parts.append(_property(condition.property))
+        parts.append(_property(condition.property, PropertyIs))
+    if condition.known is not None:
+        memory.known += [condition.known.name] if condition.known.name not in memory.known else []
+        parts.append(_property(condition.known, IsKnown))
     if condition.segment:
         parts.append(InSegment(condition.segment, [segments[name] for name in condition.segment if name in segments]))
     if condition.channel:
@@ -157,6 +161,6 @@ def _met(types: tuple[str, ...], memory: Memory) -> Predicate:
     return Met(bits, others)
 
 
-def _property(asked: Property) -> Predicate:
+def _property(asked: Property, kind: type[PropertyIs]) -> Predicate:
     bounded = asked.at_least is not None or asked.at_most is not None
-    return PropertyIs(asked.name, asked.one_of, bounded, _least(asked.at_least), _most(asked.at_most))
+    return kind(asked.name, asked.one_of, bounded, _least(asked.at_least), _most(asked.at_most))

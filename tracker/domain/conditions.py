@@ -61,6 +61,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     orders: Range | None = None
     since: Since | None = None
     property: Property | None = None
+    known: Property | None = None
+    """The same of what an event last said of the person under that name, also where no event is at hand."""
     segment: tuple[str, ...] = ()
     """Named by events, or derived: by a segment of the model (in a segment's own condition, one that stands before)."""
     channel: tuple[str, ...] = ()

@@ -30,6 +30,8 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
     cart_id = facts.cart_id
     if event.customer_id is not None or event.segments is not None or event.consent is not None:
         _describe(facts, event)
+    if event.properties is not None and table.memory.known:
+        remembered.know(facts, ts, event.properties, table.memory.known)
     session = facts.session
     active = rule.active
     last_active = facts.active_at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tracker.domain.events import Event
 from tracker.domain.state import Facts, Journey
@@ -199,9 +200,10 @@ class PropertyIs(Predicate):
 
     def holds(self, moment: Moment) -> bool:
         properties = moment.event.properties if moment.event is not None else None
-        if properties is None:
-            return False
-        value = properties.get(self.name)
+        return properties is not None and self.fits(properties.get(self.name))
+
+    def fits(self, value: Any) -> bool:
+        """Whether it is one of the texts, or lies between the bounds."""
         if isinstance(value, bool):
             value = "true" if value else "false"
         if isinstance(value, str):
@@ -209,6 +211,14 @@ class PropertyIs(Predicate):
         if isinstance(value, (int, float)):
             return self.least <= value <= self.most if self.bounded else not self.texts
         return value is not None and not self.texts and not self.bounded
+
+
+class IsKnown(PropertyIs):
+    """A property that an event last gave, whichever it was."""
+
+    def holds(self, moment: Moment) -> bool:
+        past = moment.facts.past
+        return past is not None and self.name in past.known and self.fits(past.known[self.name][1])
 
 
 class InSegment(Predicate):

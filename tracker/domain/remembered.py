@@ -6,11 +6,15 @@ that conditions can tell apart, and a number for each type that they count.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tracker.domain.events import Event
 from tracker.domain.predicates import last_order
-from tracker.domain.state import Facts, Journey, Past
+from tracker.domain.state import Facts, Journey, Past, Plain
 from tracker.domain.units import NEVER
 
+MAX_TEXT = 128
+"""Characters of a property that is remembered; longer ones are no names of anything."""
 DELIVERY = "order_delivered"
 """The event that `since: {what: delivery}` means."""
 
@@ -36,6 +40,8 @@ class Memory:
     def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
         self.met: set[str] = set()
+        self.known: list[str] = []
+        """Properties of which the last value counts."""
         self.first_seen = False
         self.last_active = False
 
@@ -59,6 +65,7 @@ class Memory:
             mine.ever |= theirs.ever
             mine.delivery |= theirs.delivery
         self.met |= other.met
+        self.known += [name for name in other.known if name not in self.known]
         self.first_seen |= other.first_seen
         self.last_active |= other.last_active
 
@@ -90,6 +97,17 @@ def note(facts: Facts, event: Event, tally: Tally, last_active: int, in_session:
         past.delivered_at = ts
 
 
+def know(facts: Facts, ts: int, properties: dict[str, Any], names: list[str]) -> None:
+    """Remember what an event says under these names."""
+    for name in names:
+        value = properties.get(name)
+        if isinstance(value, str | float | int) and (not isinstance(value, str) or len(value) <= MAX_TEXT):
+            past = facts.past
+            if past is None:
+                past = facts.past = Past()
+            past.known[name] = ts, value
+
+
 def note_on(journey: Journey, event: Event) -> None:
     """Count an event of the journey."""
     journey.counts = _one_more(journey.counts, event.type)
@@ -99,7 +117,11 @@ def lasting(facts: Facts) -> Past | None:
     """What a long silence does not take away: numbers and dates. No window is as long as such a silence."""
     past = facts.past or Past()
     kept = Past(
-        ever=past.ever, first_seen=past.first_seen, delivered_at=past.delivered_at, ordered_at=last_order(facts)
+        ever=past.ever,
+        first_seen=past.first_seen,
+        delivered_at=past.delivered_at,
+        ordered_at=last_order(facts),
+        known=past.known,
     )
     return None if kept == Past() else kept
 
@@ -122,6 +144,13 @@ def join(own: Facts, other: Facts, memory: Memory) -> None:
         mine.first_seen = theirs.first_seen
     mine.delivered_at = max(mine.delivered_at, theirs.delivered_at)
     mine.ordered_at = max(mine.ordered_at, theirs.ordered_at)
+    for name, said in theirs.known.items():
+        if name not in mine.known or _later(said, mine.known[name]):
+            mine.known[name] = said
+
+
+def _later(one: tuple[int, Plain], other: tuple[int, Plain]) -> bool:
+    return (one[0], str(one[1])) > (other[0], str(other[1]))
 
 
 def joined(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[str, int] | None:

@@ -171,6 +171,10 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     """The type of its event."""
 
 
+Plain = str | int | float | bool
+"""A property's value, unless it is made of others."""
+
+
 class Past(msgspec.Struct, array_like=True, gc=False):
     """What conditions ask of the past, and no more than they can tell apart."""
 
@@ -184,6 +188,8 @@ class Past(msgspec.Struct, array_like=True, gc=False):
     delivered_at: int = NEVER
     ordered_at: int = NEVER
     """The latest order of those no longer in `Facts.orders`."""
+    known: dict[str, tuple[int, Plain]] = {}
+    """By the name of a property when an event last gave it, and its value."""
 
 
 class Track(msgspec.Struct, array_like=True, gc=False):

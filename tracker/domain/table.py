@@ -301,7 +301,7 @@ def _compile(
         segments=first.segments,
         where=first.where,
         only_if=first.only_if,
-        kept_properties=_kept_properties(models, names),
+        kept_properties=_kept_properties(models, names, memory.known),
         triggers=triggers,
         cart_triggers=tuple(t for t in triggers.values() if CART_CHANGED in t.spec.when),
         first_triggers=tuple(t for t in triggers.values() if FIRST_IDENTIFIED in t.spec.when),
@@ -329,8 +329,10 @@ def _course(model: Model, compiled: Compiled) -> Course:
     )
 
 
-def _kept_properties(models: Sequence[Model], names: list[str]) -> dict[str, frozenset[str]]:
+def _kept_properties(models: Sequence[Model], names: list[str], known: list[str]) -> dict[str, frozenset[str]]:
     kept = dict(PROPERTIES)
+    for name in ("", *names) if known else ():
+        kept[name] = kept.get(name, frozenset()).union(known)
     for phase in (phase for model in models for phase in model.phases):
         for entry in phase.enter:
             asked = properties_of(entry.where)

@@ -52,6 +52,8 @@ def _ranges(part: Condition) -> Iterator[tuple[str, float | None, float | None]]
         yield f"the number of {words.counted(part.count)}", part.count.at_least, part.count.at_most
     if part.property is not None:
         yield part.property.name, part.property.at_least, part.property.at_most
+    if part.known is not None:
+        yield f"last known {part.known.name}", part.known.at_least, part.known.at_most
 
 
 def _conjuncts(condition: Condition) -> Iterator[Condition]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tracker.domain.conditions import Condition, Count, Range
+from tracker.domain.conditions import Condition, Count, Property, Range
 from tracker.domain.model import DAY, MINUTE, Model, Rule
 from tracker.domain.table import CART_CHANGED, FIRST_IDENTIFIED
 from tracker.journeys.checks import ID, ID_ALLOWED, LONGEST, Check
@@ -154,7 +154,12 @@ def _condition(check: Check, key: Key, condition: Condition | None, asked: Asked
         since = condition.since
         _bounds(check, (*key, "since"), since.at_least, since.at_most, least=0)
     if condition.property is not None:
-        _property(check, (*key, "property"), condition, asked)
+        if not asked.event:
+            problem = " asks for an event, and none is at hand here; allowed where an event enters or arms, or `known`"
+            check.fail((*key, "property"), problem)
+        _property(check, (*key, "property"), condition.property)
+    if condition.known is not None:
+        _property(check, (*key, "known"), condition.known)
     if condition.met:
         check.types((*key, "met"), condition.met)
     for i, name in enumerate(condition.segment):
@@ -200,11 +205,7 @@ def _bounds(check: Check, key: Key, lower: float | None, upper: float | None, le
         check.fail((*key, "at_least"), " is more than at_most: nothing lies between")
 
 
-def _property(check: Check, key: Key, condition: Condition, asked: Asked) -> None:
-    prop = condition.property
-    assert prop is not None
-    if not asked.event:
-        check.fail(key, " asks for an event, and none is at hand here; allowed where an event enters or arms")
+def _property(check: Check, key: Key, prop: Property) -> None:
     if not prop.one_of:
         _bounds(check, key, prop.at_least, prop.at_most, least=None)
     elif prop.at_least is not None or prop.at_most is not None:

@@ -44,6 +44,8 @@ def _parts(what: Condition) -> list[str]:
         parts.append(_since(what.since))
     if what.property is not None:
         parts.append(_property(what.property))
+    if what.known is not None:
+        parts.append(f"last known {_property(what.known)}")
     if what.segment:
         parts.append(f"in segment {listed(what.segment)}")
     if what.channel:
