@@ -57,6 +57,7 @@ async def test_every_scenario_comes_out_of_the_running_tracker_as_written(
         play
         for play in plays()
         if play.model in (first, *others) and play.plain and play.in_order and not play.expected.known_wrong
+        if not play.forgets  # a replay reads ahead of time: what is due before may be forgotten before
     ]
     assert together
     pipeline = Pipeline(kafka, redis_server, namespace, tmp_path, TRACKER_MODEL=models)

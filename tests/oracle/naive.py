@@ -54,6 +54,8 @@ from tracker.domain.events import PASSIVE_TYPES, Event, Item
 HEARD = "heard"
 """The flag of what somebody else of the account did."""
 
+NEVER = -(1 << 62)
+
 UNIT = 10_000
 """Money is compared in integer 1/10000 of the currency's unit."""
 
@@ -193,6 +195,17 @@ class Recovery:
     value: int
 
 
+@dataclass(frozen=True, order=True)
+class Stated:
+    """A statement on marketing: the latest by (ts, event_id) counts. One that stands in an event which may not be kept
+    (see `privacy`) is known from when it was read, `since` (the watermark then), and from then on to whatever fires."""
+
+    ts: int
+    event_id: str
+    granted: bool
+    since: int = NEVER
+
+
 @dataclass
 class Fold:
     """What became of one person; also the walk's state."""
@@ -219,7 +232,7 @@ class Fold:
     touched_at: int | None = None
     added_since_order: bool = False
     last_active: int | None = None
-    consent: bool | None = None
+    stated: list[Stated] = field(default_factory=list)
     armed: Armed | None = None
     versions: dict[Version, int] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
@@ -227,6 +240,15 @@ class Fold:
     """(kind, time) of scores that are none."""
 
     # What tests ask for
+
+    @property
+    def consent(self) -> bool | None:
+        """To marketing."""
+        return self.consent_at(None)
+
+    def consent_at(self, now: int | None) -> bool | None:
+        known = [stated for stated in self.stated if now is None or stated.since < now]
+        return max(known).granted if known else None
 
     @property
     def order_count(self) -> int:
@@ -321,7 +343,7 @@ class Fold:
         again = order and event.order_id is not None and any(o.order_id == event.order_id for o in counted)
         session = self.visit(event, passive=event.type in PASSIVE_TYPES or again)
         if event.consent is not None and event.consent.marketing is not None:
-            self.consent = event.consent.marketing
+            self.stated.append(Stated(event.ts, event.event_id, event.consent.marketing))
         if again:
             first = next(o for o in counted if o.order_id == event.order_id)
             if first.value == 0 and not first.gone and self.worth(event):
@@ -681,7 +703,8 @@ class Fold:
             if self.versions.get(version, 0) >= weight:
                 return
             self.versions[version] = weight
-        if not (self.table.consent_default if self.consent is None else self.consent):
+        consent = self.consent_at(now)
+        if not (self.table.consent_default if consent is None else consent):
             self.withheld += 1
             return
         if armed.armed_by in self.overtaken:
@@ -737,10 +760,12 @@ def fold(
     table: Table = NETTBUTIKK,
     overtaken: Collection[str] = (),
     carts: bool = True,
+    stated: Iterable[Stated] = (),
 ) -> Fold:
     """Fold one person's events, given in log order, with deadlines fired up to `watermark` (ms, inclusive);
-    `overtaken` armed drop-offs that are withheld. Without `carts`: an account's events, of all its members."""
-    person = Fold(table, carts, overtaken)
+    `overtaken` armed drop-offs that are withheld. Without `carts`: an account's events, of all its members. `stated`
+    is known besides what the events say."""
+    person = Fold(table, carts, overtaken, stated=list(stated))
     ordered = sorted(distinct(events), key=lambda event: (event.ts, event.event_id))
     for place, event in enumerate(ordered):
         while (deadline := person.next_deadline()) is not None and deadline[0] <= event.ts:

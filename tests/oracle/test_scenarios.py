@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +9,9 @@ import msgspec
 import pytest
 
 from tests.oracle.naive import UNIT, Fold
+from tests.oracle.privacy import Known
 from tests.oracle.table import HOUR, NETTBUTIKK, Table
-from tests.properties.runner import fold_log
-from tests.properties.strategies import Arrival
-from tests.scenarios.play import Found, Play, differences, lines, people, plays
+from tests.scenarios.play import Found, Play, differences, id_of, lines, own_id, plays, timeline, whose
 from tracker.demo.scenarios import DEFAULT_MODEL, Overrides, moment_of
 
 UTC_OFFSET = 60
@@ -26,7 +24,8 @@ def told_by_the_oracle(play: Play) -> bool:
     quiet = scenario.quiet_hours
     if quiet is not None and (scenario.until > moment_of("27 02:00") or quiet.zone != "Europe/Oslo"):
         return False
-    return play.model == DEFAULT_MODEL and not scenario.caps and scenario.settings == Overrides()
+    settings = msgspec.structs.replace(scenario.settings, analytics_default=None)
+    return play.model == DEFAULT_MODEL and not scenario.caps and settings == Overrides()
 
 
 def table_of(play: Play) -> Table:
@@ -37,8 +36,8 @@ def table_of(play: Play) -> Table:
     return replace(NETTBUTIKK, quiet=((quiet.start - UTC_OFFSET) % day, (quiet.end - UTC_OFFSET) % day))
 
 
-def said(person: str, result: Fold) -> list[tuple[str, dict[str, Any]]]:
-    """The fold in the words of the tracker's outputs."""
+def said(person: str, result: Fold, life: int) -> list[tuple[str, dict[str, Any]]]:
+    """The fold of a life in the words of the tracker's outputs."""
     found: list[tuple[str, dict[str, Any]]] = [
         (
             "transitions",
@@ -54,7 +53,7 @@ def said(person: str, result: Fold) -> list[tuple[str, dict[str, Any]]]:
     ]
     for number, session in enumerate(result.sessions):
         ends = {"started_at": session.started_at, "ended_at": session.ended_at}
-        of = {"person_id": person, "session_id": f"{person}/{number}", "revision": 1, "supersedes": []}
+        of = {"person_id": person, "session_id": f"{person}/{life}/{number}", "revision": 1, "supersedes": []}
         found += [("sessions", ends | of)] if session.closed else []
     dropped = {drop.armed_by: drop for drop in result.drop_offs}
     ordered = {order.event_id: order for order in result.orders}
@@ -70,17 +69,36 @@ def said(person: str, result: Fold) -> list[tuple[str, dict[str, Any]]]:
 
 def oracles(play: Play) -> Found:
     """What the oracle makes of a scenario."""
-    scenario = play.scenario
-    arrivals: dict[str, list[Arrival]] = defaultdict(list)
-    for person, event, mark in zip(people(scenario.events), scenario.events, scenario.marks, strict=True):
-        arrivals[person].append(Arrival(event, mark))
-    folds = {person: fold_log(own, scenario.until, table_of(play)) for person, own in arrivals.items()}
-    assert all(result.waiting == [] for result in folds.values())
+    scenario, table = play.scenario, table_of(play)
+    who = whose(scenario)
+    known = {person: Known(asks=scenario.settings.analytics_default is False) for person in who}
+    for mark, what in timeline(scenario):
+        if isinstance(what, int):
+            person = known[who[what]]
+            person.now.step(mark, table)
+            person.hear(scenario.events[what], mark)
+            person.now.step(mark, table)
+        else:
+            own = id_of(scenario, what)
+            for name in {who[place] for place, event in enumerate(scenario.events) if own_id(event) == own}:
+                known[name].erase(mark + 1, mark)
+    lives = {person: [life.folded(scenario.until, table) for life in one.lives] for person, one in known.items()}
+    folds = [fold for own in lives.values() for fold in own]
+    now = [own[-1] for own in lives.values()]
+    assert all(result.waiting == [] for result in now)
     return Found(
-        lines(play, [one for person, result in folds.items() for one in said(person, result)]),
-        sum(result.order_count for result in folds.values()),
-        sum(amount for result in folds.values() for amount in result.revenue.values()) / UNIT,
-        sum(result.withheld for result in folds.values()),
+        lines(
+            play,
+            [
+                line
+                for person, own in lives.items()
+                for number, one in enumerate(own)
+                for line in said(person, one, number)
+            ],
+        ),
+        sum(result.order_count for result in now),
+        sum(amount for result in now for amount in result.revenue.values()) / UNIT,
+        sum(result.withheld for result in folds),
     )
 
 

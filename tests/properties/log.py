@@ -21,7 +21,7 @@ from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, PartitionFold
 from tracker.wire.control import Config, Control, Passed, control_headers, encode_control
 from tracker.wire.decode import decode_canonical
-from tracker.wire.encode import OutputEncoder
+from tracker.wire.encode import Encoded, OutputEncoder
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
 
@@ -92,6 +92,8 @@ class Worker:
     position: Position = field(default_factory=lambda: Position(0))
     meta: bytes = field(default_factory=lambda: encode_marks(Marks()))
     said: list[Said] = field(default_factory=list)
+    sent: list[Encoded] = field(default_factory=list)
+    """What of it goes to the log."""
     counters: dict[str, int] = field(default_factory=dict)
     dead: int = 0
 
@@ -145,6 +147,7 @@ class Worker:
             for name, by in walked.counters:
                 self.counters[name] = self.counters.get(name, 0) + by
             self.said += [(output.topic, output.key, output.value) for output in walked.outputs]
+            self.sent += [output for output in walked.outputs if output.topic == self.topics.events]
             self.dead += len(walked.dead)
             records = records[walked.done :]
             if crash:

@@ -72,19 +72,19 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(log, script, ts + END_OF_TIME, [*steps, fold(script, ts + END_OF_TIME)])
 
 
-def retold(worker: Worker) -> Person:
-    """What the worker said of the customer, and the customer's state, as a runner's person."""
-    person = Person()
+def retold(worker: Worker, name: str = "c:p") -> Person:
+    """What the worker said of somebody, and their state, as a runner's person."""
+    person = Person(name=name)
     kinds: dict[str, type[Any]] = {
         TOPICS.transitions: Transition,
         TOPICS.dropoffs: DropOff,
         TOPICS.sessions: SessionClosed,
     }
     for topic, key, value in worker.said:
-        if topic in kinds and key == b"c:p":
+        if topic in kinds and key == name.encode():
             person.out.append(msgspec.json.decode(value, type=kinds[topic]))
-    if "c:p" in worker.states:
-        person.state = worker.people()["c:p"]
+    if name in worker.states:
+        person.state = worker.people()[name]
     person.watermark = START + 2 * END_OF_TIME
     return person
 

@@ -31,19 +31,19 @@ class Story:
     end: int
 
 
-def take_apart(log: Log, worker: Worker) -> list[tuple[Rebuilt, str]]:
+def take_apart(log: Log, worker: Worker, visitor: str = "a:v", customer: str = "c:p") -> list[tuple[Rebuilt, str]]:
     """What `tracker unmerge` does up to the point where it sends what it rebuilt."""
-    log.control(Unmerge("a:v", "c:p", "t"), "a:v")
+    log.control(Unmerge(visitor, customer, "t"), visitor)
     send_on(log, worker)
-    people = (b"a:v", b"c:p")
+    people = (visitor.encode(), customer.encode())
     was = Shadow(0, 1, CONFIG, lambda _: table(), TOPICS, people)
-    would = Shadow(0, 1, CONFIG, lambda _: table(), TOPICS, people, apart("a:v", ["c:p"], "c:p", ["a:v"]))
+    would = Shadow(0, 1, CONFIG, lambda _: table(), TOPICS, people, apart(visitor, [customer], customer, [visitor]))
     for record in log.records:
         was.feed([record])
         would.feed([record])
     assert not would.sent_on
     found = []
-    for key, counters in ((b"a:v", difference(would, was)), (b"c:p", {})):
+    for key, counters in ((people[0], difference(would, was)), (people[1], {})):
         state = would.state(key)
         wrong = forget_unsaid(state, was.dropoffs)
         found.append((Rebuilt(encode_state(state), counters, wrong, was.guard(key)), key.decode()))

@@ -17,6 +17,7 @@ from tests.properties.log import TOPICS, Log, LogRecord, Worker
 from tests.properties.runner import Person
 from tests.properties.test_batches import send_on
 from tracker.demo.scenarios import Expected, Overrides, Scenario, load_scenarios, moment_of, same_way, text_of
+from tracker.domain.erasure import erase, erased_state
 from tracker.domain.events import Event, is_identity
 from tracker.domain.merging import absorb
 from tracker.domain.model import Cap, FoldSettings, QuietHours
@@ -28,6 +29,7 @@ from tracker.journeys.loader import load
 from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
 from tracker.stream.sources import EventSource
+from tracker.wire.control import Erase
 from tracker.wire.decode import encode_event
 from tracker.wire.reading import AUTO, Spoken, reader_of
 
@@ -77,7 +79,13 @@ class Play:
     def merges(self) -> bool:
         """Whether somebody acts under more than one id."""
         events = self.scenario.events
-        return any(own_id(event) != person for event, person in zip(events, people(events), strict=True))
+        return any(own_id(event) != person for event, person in zip(events, whose(self.scenario), strict=True))
+
+    @property
+    def forgets(self) -> bool:
+        """Whether somebody refuses analytics or is erased, which works at the place in the log where it stands."""
+        said = [event.consent.analytics for event in self.scenario.events if event.consent is not None]
+        return bool(self.scenario.erased) or False in said or self.scenario.settings.analytics_default is False
 
     @property
     def shared(self) -> bool:
@@ -129,6 +137,29 @@ def people(events: Sequence[Event]) -> list[str]:
     return [_whose(event, links) for event in events]
 
 
+def whose(scenario: Scenario) -> list[str]:
+    """Who each event of a scenario turns out to be of: whoever was erased is linked anew."""
+    found: list[str] = []
+    events, marks = scenario.events, scenario.marks
+    for until in (*(at for at, _ in scenario.erased), scenario.until):
+        upto = sum(mark <= until for mark in marks)
+        found += people(events[len(found) : upto])
+    return found
+
+
+def timeline(scenario: Scenario) -> Iterator[tuple[int, int | str]]:
+    """(watermark, place of an event or somebody who is erased), in the order in which they come in."""
+    erased = [(at, 1, place, person) for place, (at, person) in enumerate(scenario.erased)]
+    told = [(mark, 0, place, "") for place, mark in enumerate(scenario.marks)]
+    for mark, kind, place, person in sorted([*told, *erased]):
+        yield mark, person if kind else place
+
+
+def id_of(scenario: Scenario, person: str) -> str:
+    """The person id of a customer or visitor."""
+    return f"c:{person}" if any(event.customer_id == person for event in scenario.events) else f"a:{person}"
+
+
 def _whose(event: Event, links: dict[str, dict[str, int]]) -> str:
     if is_identity(event.customer_id) or event.anonymous_id not in links:
         return own_id(event)
@@ -150,13 +181,19 @@ class Found:
 def alone(play: Play) -> Found:
     """Each person as somebody who was known all along, with the watermark following as the scenario says."""
     scenario = play.scenario
-    who = people(scenario.events)
+    who = whose(scenario)
     acting = {name: Person(table=play.table, name=name) for name in who}
-    for name, event, mark in zip(who, scenario.events, scenario.marks, strict=True):
+    for mark, what in timeline(scenario):
         for person in acting.values():
             person.time(mark)
-        acting[name].take(event)
-        deliver(acting)
+        if isinstance(what, int):
+            acting[who[what]].take(scenario.events[what])
+            deliver(acting)
+        else:
+            own = id_of(scenario, what)
+            erase_alone(
+                {who[place] for place, event in enumerate(scenario.events) if own_id(event) == own}, acting, mark
+            )
     for person in acting.values():
         person.time(scenario.until)
     outputs = [(type(output).__name__, output) for person in acting.values() for output in person.out]
@@ -168,6 +205,13 @@ def alone(play: Play) -> Found:
         sum(amount for one in facts for amount in one.revenue.values()) / MONEY,
         sum(kind in WITHHELD for kind, _ in outputs),
     )
+
+
+def erase_alone(names: Iterable[str], acting: dict[str, Person], at: int) -> None:
+    """Whoever somebody is, was or will be."""
+    for person in [acting[name] for name in names]:
+        until = erase(person.state, at + 1, person.table, person.out, spread=False)
+        person.state = erased_state(person.name, until, person.table)
 
 
 def deliver(acting: dict[str, Person]) -> None:
@@ -201,16 +245,22 @@ def at_once(together: Sequence[Play], table: Table) -> dict[str, Found]:
     """By play: all of them in one log, through ingest and the fold of a partition, the watermark following."""
     log, canonical = Log(), canonical_stage()
     worker = Worker(compile=lambda _: table)
+    scenarios = scenarios_of(together)
+    events = [apart(scenario) for scenario in scenarios]
     arrivals = [
-        (mark, place, number, event)
-        for place, scenario in enumerate(scenarios_of(together))
-        for number, (event, mark) in enumerate(zip(apart(scenario), scenario.marks, strict=True))
+        (mark, place, number, what)
+        for place, scenario in enumerate(scenarios)
+        for number, (mark, what) in enumerate(timeline(scenario))
     ]
-    for mark, _, number, event in sorted(arrivals, key=lambda arrival: arrival[:3]):
+    for mark, place, number, what in sorted(arrivals, key=lambda arrival: arrival[:3]):
         log.watermark(mark)
-        raw = LogRecord(number, None, encode_event(event))
-        for out in canonical.take([raw], EventSource(), mark)[0]:
-            log.add(out.key or b"", out.value or b"", list(out.headers))
+        if isinstance(what, int):
+            raw = LogRecord(number, None, encode_event(events[place][what]))
+            for out in canonical.take([raw], EventSource(), mark)[0]:
+                log.add(out.key or b"", out.value or b"", list(out.headers))
+        else:
+            kind, name = id_of(scenarios[place], what).split(":", 1)
+            log.control(Erase(mark, spread=True), f"{kind}:{scenarios[place].id}.{name}")
         send_on(log, worker)
     log.watermark(max(play.scenario.until for play in together))
     send_on(log, worker)
@@ -262,7 +312,7 @@ def apart(scenario: Scenario) -> list[Event]:
 
 def lines(play: Play, said: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, list[str]]:
     """What was said up to the scenario's end, as lines of an expectation: sessions as they stand in the end."""
-    who = dict(zip(map(own_id, play.scenario.events), people(play.scenario.events), strict=True))
+    who = dict(zip(map(own_id, play.scenario.events), whose(play.scenario), strict=True))
     several = len(set(who.values())) > 1
     found: dict[str, list[tuple[int, str]]] = {section: [] for section in SECTIONS.values()}
     revisions: dict[str, tuple[int, int, str]] = {}
@@ -332,7 +382,7 @@ def differences(play: Play, found: Found, *, only: Iterable[str] = ()) -> str:
 def reached(play: Play) -> list[str]:
     """The phases that each person reaches, by the transitions that are expected."""
     first = play.scenario.events[0]
-    only = people(play.scenario.events)[0][2:] if play.table.account is None else first.account_id
+    only = whose(play.scenario)[0][2:] if play.table.account is None else first.account_id
     found = (re.fullmatch(r"\S+ \S+ (\w+) (\S+)( of \S+)?", line) for line in play.expected.transitions or ())
     moves = [move for move in found if move is not None and move[1] in REACHING]
     return sorted({f"{move[2]}{move[3] or f' of {only}'}" for move in moves})

@@ -78,6 +78,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     session_cap: Duration | None = None
     allowed_lateness: Duration | None = None
     consent_default: bool | None = None
+    analytics_default: bool | None = None
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +92,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
     marks: tuple[int, ...]
     """For each event how far the watermark has come when it comes in, ms."""
+    erased: tuple[tuple[int, str], ...]
+    """(ms, customer or visitor) of erasures, which come in after the events of that time."""
     until: int
     """How far time goes, ms."""
     settings: Overrides
@@ -226,6 +229,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     common: _Given = _Given()
     events: tuple[_ToldEvent, ...] = ()
     events_of: str | None = None
+    erased: tuple[str, ...] = ()
     until: str | None = None
     settings: Overrides = Overrides()
     quiet_hours: QuietHours | None = None
@@ -253,9 +257,10 @@ class _Teller:
             events, marks = self.events(told)
         for place, expected in enumerate(told.expect):
             self.lines(place, expected)
+        erased = tuple(self.erasure(place, line, events) for place, line in enumerate(told.erased))
         last = max(event.ts for event in events)
         until = last + AFTERWARDS if told.until is None else self.moment(("until",), told.until)
-        if until < max(last, *marks):
+        if until < max(last, *marks, *(ts for ts, _ in erased)):
             self.fail(("until",), f" is {told.until!r}, which lies before the last event")
         return Scenario(
             id=told.id,
@@ -264,6 +269,7 @@ class _Teller:
             where=self.reader.at(self.path),
             events=tuple(events),
             marks=tuple(marks),
+            erased=tuple(sorted(erased)),
             until=until,
             settings=told.settings,
             quiet_hours=told.quiet_hours,
@@ -314,6 +320,13 @@ class _Teller:
         except BadEvent as error:
             self.fail(path, f": {error.detail}")
         return event
+
+    def erasure(self, place: int, line: str, events: Sequence[Event]) -> tuple[int, str]:
+        moment, _, person = line.rpartition(" ")
+        people = {name for event in events for name in (event.customer_id, event.anonymous_id) if name is not None}
+        if person not in people:
+            self.fail(("erased", place), f" is {line!r}; allowed: TIME and one of {', '.join(sorted(people))}")
+        return self.moment(("erased", place), moment), person
 
     def moment(self, path: Key, text: str) -> int:
         try:

@@ -8,6 +8,7 @@ disarm. Statements on marketing are kept, since a refusal of messages must outli
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from tracker.domain import claims, erasure
@@ -15,7 +16,7 @@ from tracker.domain.events import Event, is_identity
 from tracker.domain.identity import Legacy
 from tracker.domain.outputs import EraseToo, Linked, Output
 from tracker.domain.refold import decode_event
-from tracker.domain.state import Facts, Said, State
+from tracker.domain.state import MAX_IDS, Facts, Said, State, decode_facts, encode_facts
 from tracker.domain.table import Table
 from tracker.domain.units import FAR, NEVER
 
@@ -38,29 +39,30 @@ def judge(state: State, event: Event, table: Table, out: list[Output]) -> Refuse
 
 def _judge(state: State, event: Event, table: Table, out: list[Output]) -> Refused | None:
     facts, consent, ts = state.facts, event.consent, event.ts
-    if ts < state.shut != FAR:
-        return "erased" if ts < state.erased else "no_consent"
     if ts < state.erased:
         return "erased"
-    known = facts.consent_analytics
+    merged = state.merged_into is not None
+    if ts < state.shut != FAR:
+        if not merged:
+            _note(state, event)
+        return "no_consent"
+    if merged:
+        return None  # the customer is asked, who is also told what is said here
     said = consent.analytics if consent is not None else None
+    known = _known(state) if said is False else facts.consent_analytics
     stamp = (ts, event.event_id)
     if said is not None and (known is None or stamp > known[:2]):
         if not said:
-            _note_marketing(facts, event)
             _refuse(state, (*stamp, False), table, out)
+            _note(state, event)
             return "no_consent"
-        if state.shut == FAR or (known is None and not table.settings.analytics_default):
-            erasure.begin_anew(state, table, ts)
+        if _is_barred(state, table):
+            _forget(state, table, ts, out)
             state.shut = ts
-    elif said is False or state.shut == FAR:
-        _note_marketing(facts, event)
-        return "no_consent"
-    elif known is None and not table.settings.analytics_default:
-        if facts.last_id or state.waiting:  # kept from when it needed no consent
-            erasure.leave_map(state, ts, table, out, "no_consent")
-            erasure.begin_anew(state, table, ts)
-        _note_marketing(facts, event)
+    elif said is False or _is_barred(state, table):
+        if state.shut != FAR and said is not False:
+            _forget(state, table, ts, out)
+        _note(state, event)
         return "no_consent"
     if state.erased > NEVER and facts.person.startswith("c:"):
         _link_again(facts, event, out)
@@ -69,29 +71,33 @@ def _judge(state: State, event: Event, table: Table, out: list[Output]) -> Refus
 
 def admit(state: State, legacy: Legacy, table: Table, out: list[Output]) -> bool:
     """Whether the past of somebody merged may be taken in; what must not be known is taken out of it."""
-    facts = state.facts
-    mine, theirs = facts.consent_analytics, legacy.facts.consent_analytics
-    if theirs is not None and not theirs[2]:
-        facts.consent_marketing = _latest(facts.consent_marketing, legacy.facts.consent_marketing)
-        if mine is None or mine < theirs:
-            _refuse(state, theirs, table, out)
-        return False
+    mine, settled = _known(state), legacy.facts.consent_analytics
+    grants = _grants(legacy.recent)
+    theirs = max([*grants, *([settled] if settled else [])], default=None)
+    refuses = theirs is not None and not theirs[2]
+    if theirs is not None and refuses and (mine is None or mine < theirs):
+        _refuse(state, theirs, table, out)
+    if refuses or _is_barred(state, table):
+        if settled is not None and settled[2]:
+            grants.append(settled)
+        later = min((grant for grant in grants if mine is None or mine < grant), default=None)
+        if refuses or later is None:
+            _note_marketing(state, [legacy.facts.consent_marketing, *_marketing(legacy.recent)])
+            return False
+        _forget(state, table, later[0], out)
+        state.shut = later[0]
     if state.shut == NEVER:
         return True
-    if state.shut == FAR:
-        granted = max([*([theirs] if theirs else []), *_grants(legacy.recent)], default=None)
-        if mine is None or granted is None or granted < mine:
-            facts.consent_marketing = _latest(facts.consent_marketing, legacy.facts.consent_marketing)
-            return False
-        erasure.begin_anew(state, table, granted[0])
-        state.shut = granted[0]
-    elif begins(legacy.facts) < state.shut:
+    if begins(legacy.facts) < state.shut:
         said = legacy.facts
         legacy.facts = Facts(
             person=said.person, consent_marketing=said.consent_marketing, consent_analytics=said.consent_analytics
         )
         legacy.said = Said()
-    legacy.recent = [raw for raw in legacy.recent if decode_event(raw).ts >= state.shut]
+    before = [raw for raw in legacy.recent if decode_event(raw).ts < state.shut]
+    if before:
+        _note_marketing(state, _marketing(before))
+        legacy.recent = [raw for raw in legacy.recent if raw not in before]
     return True
 
 
@@ -117,28 +123,68 @@ def begins(facts: Facts) -> int:
 
 
 def _refuse(state: State, statement: Statement, table: Table, out: list[Output]) -> None:
-    facts = state.facts
-    if facts.last_id or facts.last > NEVER or state.waiting:
-        erasure.leave_map(state, statement[0], table, out, "no_consent")
-    out.extend(EraseToo(key, statement[0] + 1, member=facts.person) for key in state.claims)
-    erasure.begin_anew(state, table, statement[0])
+    out.extend(EraseToo(key, statement[0] + 1, member=state.facts.person) for key in state.claims)
+    _forget(state, table, statement[0], out)
     state.facts.consent_analytics = statement
     state.shut = FAR
 
 
-def _note_marketing(facts: Facts, event: Event) -> None:
-    if event.consent is not None and event.consent.marketing is not None:
-        said = (event.ts, event.event_id, event.consent.marketing)
-        facts.consent_marketing = _latest(facts.consent_marketing, said)
+def _is_barred(state: State, table: Table) -> bool:
+    """Whether nothing may be kept of this person."""
+    return state.shut == FAR or (state.facts.consent_analytics is None and not table.settings.analytics_default)
 
 
-def _latest(one: Statement | None, other: Statement | None) -> Statement | None:
-    if one is None or other is None:
-        return one or other
-    return max(one, other)
+def _forget(state: State, table: Table, ts: int, out: list[Output]) -> None:
+    facts = state.facts
+    if facts.last_id or facts.last > NEVER or state.waiting:
+        erasure.leave_map(state, ts, table, out, "no_consent")
+    marketing = _marketing(raw for _, _, raw in state.waiting)
+    erasure.begin_anew(state, table, ts)
+    _note_marketing(state, marketing)
 
 
-def _grants(recent: list[bytes]) -> list[Statement]:
+def _known(state: State) -> Statement | None:
+    """The latest statement on analytics, that of an event which has yet to be folded among them."""
+    known = state.facts.consent_analytics
+    return max([*_grants(raw for _, _, raw in state.waiting), *([known] if known else [])], default=None)
+
+
+def _note(state: State, event: Event) -> None:
+    """Keep of an event that is left out what it says of marketing, and of who is who."""
+    consent, anonymous = event.consent, event.anonymous_id
+    if consent is not None and consent.marketing is not None:
+        _note_marketing(state, [(event.ts, event.event_id, consent.marketing)])
+    if anonymous is not None and state.facts.person.startswith("c:") and is_identity(anonymous):
+        for facts in _versions(state):
+            if anonymous not in facts.anonymous_ids:
+                facts.anonymous_ids = [*facts.anonymous_ids, anonymous][-MAX_IDS:]
+
+
+def _note_marketing(state: State, statements: Iterable[Statement | None]) -> None:
+    latest = max(filter(None, statements), default=None)
+    if latest is not None:
+        for facts in _versions(state):
+            if facts.consent_marketing is None or facts.consent_marketing < latest:
+                facts.consent_marketing = latest
+
+
+def _versions(state: State) -> Iterator[Facts]:
+    """The facts, and those from which they are folded again."""
+    yield state.facts
+    if state.base is not None:
+        base = decode_facts(state.base)
+        yield base
+        state.base = encode_facts(base)
+        state.mid, state.mid_count = None, 0
+
+
+def _marketing(recent: Iterable[bytes]) -> list[Statement]:
+    events = [event for event in map(decode_event, recent) if event.consent is not None]
+    told = [(event.ts, event.event_id, event.consent.marketing) for event in events if event.consent is not None]
+    return [(ts, event_id, said) for ts, event_id, said in told if said is not None]
+
+
+def _grants(recent: Iterable[bytes]) -> list[Statement]:
     events = map(decode_event, recent)
     return [(e.ts, e.event_id, True) for e in events if e.consent is not None and e.consent.analytics]
 

@@ -57,7 +57,9 @@ def erase(state: State, until: int, table: Table, out: list[Output], *, spread: 
     """Count the person out, and tell everybody linked to them (`spread`: their other ids too). Answers the time (ms)
     before which nothing of theirs may come back: `until`, or what was known of them is later."""
     facts = state.facts
-    until = max(until, facts.last + 1, facts.active_at + 1, *(ts + 1 for ts, _, _ in state.waiting[-1:]), state.shut_at)
+    known = [facts.last, facts.active_at, *(ts for ts, _, _ in state.waiting[-1:])]
+    known += [said[0] for said in (facts.consent_marketing, facts.consent_analytics) if said is not None]
+    until = max(until, state.shut_at, *(ts + 1 for ts in known))
     person = facts.person
     if spread:
         # a customer has ids besides these, a visitor has not

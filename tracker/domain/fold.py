@@ -212,10 +212,12 @@ def _describe(facts: Facts, event: Event) -> None:
         facts.segments = event.segments[:MAX_SEGMENTS]
     consent = event.consent
     if consent is not None:
-        if consent.marketing is not None:
-            facts.consent_marketing = (event.ts, event.event_id, consent.marketing)
-        if consent.analytics is not None:
-            facts.consent_analytics = (event.ts, event.event_id, consent.analytics)
+        # of what is left out, the statement is known all the same, and may be the later one
+        stamp = (event.ts, event.event_id)
+        if consent.marketing is not None and (facts.consent_marketing or ())[:2] <= stamp:
+            facts.consent_marketing = (*stamp, consent.marketing)
+        if consent.analytics is not None and (facts.consent_analytics or ())[:2] <= stamp:
+            facts.consent_analytics = (*stamp, consent.analytics)
 
 
 def next_deadline(facts: Facts, table: Table) -> int:

@@ -102,7 +102,8 @@ def fitting(recent: list[bytes]) -> int:
 
 def is_empty(facts: Facts, said: Said) -> bool:
     """Whether there is nothing to take over."""
-    return not (facts.last_id or facts.consent_analytics or facts.order_ids or facts.anonymous_ids or said != Said())
+    kept = facts.last_id or facts.consent_marketing or facts.consent_analytics or facts.order_ids or facts.anonymous_ids
+    return not (kept or said != Said())
 
 
 def combine(own: Facts, other: Facts, table: Table, out: list[Happening]) -> Facts:

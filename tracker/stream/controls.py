@@ -5,7 +5,7 @@ from __future__ import annotations
 from tracker.domain import claims, erasure
 from tracker.domain.counters import count
 from tracker.domain.merging import absorb, merge
-from tracker.domain.outputs import Output, Tombstone
+from tracker.domain.outputs import EraseToo, Output, Tombstone
 from tracker.domain.state import decode_state
 from tracker.domain.units import NEVER
 from tracker.domain.unmerging import take_place, unlink
@@ -25,8 +25,14 @@ class PersonControls:
 
     def take(self, key: bytes, control: About, reached: int, out: list[Output]) -> None:
         """Fold a record with this key, whose state is in memory. `reached` is w1 (see `stream.marks`)."""
-        if self._states.erased and isinstance(control, Claim | Merge | Absorb) and self._is_erased(key, control):
-            return
+        if self._states.erased and isinstance(control, Claim | Merge | Absorb):
+            until = self._erased_until(key, control)
+            if until is not None and control.ts < until:
+                if isinstance(control, Absorb):  # the erasure could not go on to this visitor
+                    out.append(EraseToo(control.person, until))
+                elif isinstance(control, Merge):  # the event that said so names the visitor
+                    out.append(EraseToo(control.customer, until, member=key.decode()))
+                return
         if isinstance(control, Claim):
             self._claim(key, control, out)
         elif isinstance(control, Erase):
@@ -52,6 +58,8 @@ class PersonControls:
     def _link(self, key: bytes, control: Merge | Absorb | Unmerge, reached: int, out: list[Output]) -> None:
         states = self._states
         watermark, table = states.watermark, states.table_of(key)
+        if isinstance(control, Unmerge) and states.is_erased(key):
+            return
         state = states.state(key, table, out)
         if isinstance(control, Merge):
             merge(state, control.customer, control.ts, table, watermark, out, reached)
@@ -84,11 +92,11 @@ class PersonControls:
         claims.claim(known, control.person, control.ts, control.instead, out)
         states.keep_claims(key, known, known.timer or known.until)
 
-    def _is_erased(self, key: bytes, control: Claim | Merge | Absorb) -> bool:
-        """Whether a record is about somebody as of before their erasure."""
+    def _erased_until(self, key: bytes, control: Claim | Merge | Absorb) -> int | None:
+        """Before when (ms) nothing may be known of those whom a record is about."""
         other = control.customer if isinstance(control, Merge) else control.person
-        until = (self._states.erased.get(erasure.mark_of_person(person)) for person in (key, other.encode()))
-        return any(bound is not None and control.ts < bound for bound in until)
+        bounds = (self._states.erased.get(erasure.mark_of_person(person)) for person in (key, other.encode()))
+        return max((bound for bound in bounds if bound is not None), default=None)
 
     def _erase(self, key: bytes, control: Erase, out: list[Output]) -> None:
         states = self._states
@@ -98,17 +106,19 @@ class PersonControls:
                 self._forget_other(key, stored, control.member, out)
             return
         until, table = control.ts + 1, states.table_of(key)
+        others: list[Output] = []
         if stored is not None:
             moved: list[Output] = []
             state = states.state(key, table, moved)
             for output in moved:  # what a changed model moved is nobody's to know now
                 count(output, states.table.model.zone, states.counts)
-            until = erasure.erase(state, until, table, out, spread=control.spread)
+            until = erasure.erase(state, until, table, others, spread=control.spread)
             states.forget(key)
         mark = erasure.mark_of_person(key)
         if states.entomb(mark, until):
-            others = (other for other in range(self._partitions) if other != self._partition)
-            out.extend(Tombstone(other, mark, until) for other in others)
+            elsewhere = (place for place in range(self._partitions) if place != self._partition)
+            out.extend(Tombstone(place, mark, until) for place in elsewhere)
+        out.extend(others)  # who hears of it must not forget before nothing of them is taken in any more
 
     def _forget_other(self, key: bytes, stored: bytes, person: str, out: list[Output]) -> None:
         states = self._states

@@ -183,7 +183,8 @@ class PartitionFold:
             outcome = accept(state, event, table, self.position.watermark, out, self._reached)
             events[event.type, outcome] += 1
             if outcome in _LEFT_OUT:
-                if key not in states.fresh or state.facts.consent_analytics or state.facts.consent_marketing:
+                facts = state.facts
+                if key not in states.fresh or facts.consent_analytics or facts.consent_marketing or facts.anonymous_ids:
                     states.set_timer(key, state)
                     states.keep(key, state)
             elif outcome not in CHANGED_NOTHING and (

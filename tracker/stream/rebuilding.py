@@ -25,6 +25,8 @@ from tracker.wire.encode import OutputEncoder
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
 
+FORGETTING = {"erase", "entombed"}
+"""Control records that go to other people and bring them nothing."""
 _message = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -86,12 +88,13 @@ class Shadow:
                 self._timers[person.encode()] = due
         for name, by in walked.counters:
             self.counters[name] = self.counters.get(name, 0) + by
-        for topic, _, key, value, _ in walked.outputs:
+        for topic, _, key, value, headers in walked.outputs:
             if topic == self._topics.dropoffs:
                 message = _message(value)
                 if message["kind"] == b'"dropped_off"':
                     self.dropoffs.add(msgspec.json.decode(message["id"], type=str))
-            self.sent_on = self.sent_on or (topic == self._topics.events and not is_claim(key))
+            if topic == self._topics.events and not is_claim(key) and control_kind(headers) not in FORGETTING:
+                self.sent_on = True
 
     def guard(self, person: bytes) -> tuple[int, int]:
         """See `Rebuilt`."""

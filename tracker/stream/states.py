@@ -134,6 +134,10 @@ class PartitionStates:
         self._cache[key] = None
         self.fresh.add(key)
 
+    def is_erased(self, key: bytes) -> bool:
+        """Whether this person was erased and nothing is known of them since."""
+        return bool(self.erased) and self._cache[key] is None and erasure.mark_of_person(key) in self.erased
+
     def entomb(self, mark: bytes, until: int) -> bool:
         """Refuse what is of before `until` (ms) of whom this is the mark; False where that is known."""
         if until <= self.erased.get(mark, NEVER):

@@ -12,7 +12,7 @@ from tracker.broker.offsets import Offsets
 from tracker.broker.raw import RawWriter
 from tracker.demo.scenarios import load_scenarios
 from tracker.domain.units import NEVER
-from tracker.errors import Unavailable
+from tracker.errors import ScenarioError, Unavailable
 from tracker.journeys.loader import load_all
 from tracker.settings import Settings
 from tracker.stream.recording import Recording, joined, read_recording, recording_of
@@ -106,9 +106,12 @@ async def replay_recording(
 
 def read_sources(sources: Sequence[str], *, skip_bad: bool = False) -> tuple[Recording, int]:
     """All events to replay, and for how many ms after the last of them time has to go on at least. Raises
-    `SettingError` and `BadRecording`."""
+    `SettingError`, `BadRecording` and `ScenarioError`."""
     files = [Path(source) for source in sources if not is_scenario(source)]
     told = [scenario for source in sources if is_scenario(source) for scenario in load_scenarios(source)]
+    for scenario in told:
+        if scenario.erased:
+            raise ScenarioError(f"{scenario.where}: {scenario.id} erases somebody, which only tests can replay")
     parts = [recording_of(event for scenario in told for event in scenario.events)] if told else []
     if files:
         parts.append(read_recording(files, skip_bad=skip_bad))
