@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.oracle.naive import Fold, Journey
+from tests.oracle.naive import Fold
+from tests.oracle.shapes import Journey
 from tracker.domain.conditions import Condition, Count, Property, Since
 from tracker.domain.events import Event
 

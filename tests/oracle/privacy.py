@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.oracle.naive import NEVER, Fold, Stated, fold, overtaken
+from tests.oracle.naive import Fold, fold, overtaken
+from tests.oracle.shapes import NEVER, Stated
 from tests.oracle.table import NETTBUTIKK, Table
 from tracker.domain.events import Event
 

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.oracle.naive import UNIT, Fold
+from tests.oracle.naive import Fold
 from tests.oracle.privacy import Known
+from tests.oracle.shapes import UNIT
 from tests.oracle.table import HOUR, NETTBUTIKK, Table
 from tests.scenarios.play import Found, Play, differences, id_of, lines, own_id, plays, timeline, whose
 from tracker.demo.scenarios import DEFAULT_MODEL, Overrides, moment_of

@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from tests.oracle import naive
-from tests.oracle.naive import Fold, units
+from tests.oracle.naive import Fold
+from tests.oracle.shapes import units
 from tests.oracle.table import NETTBUTIKK
 from tests.oracle.table import Table as Shop
 from tests.properties.strategies import Arrival

@@ -10,7 +10,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracle.naive import Fold, fold, joined, overtaken
+from tests.oracle.links import joined
+from tests.oracle.naive import Fold, fold, overtaken
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import (
     END_OF_TIME,

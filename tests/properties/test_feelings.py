@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from hypothesis import given
 
-from tests.oracle.naive import Fold, Journey, Scored, distinct, fold
+from tests.oracle.naive import Fold, distinct, fold
+from tests.oracle.shapes import Journey, Scored
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import END_OF_TIME, Person
 from tests.properties.strategies import START, Arrival, honest, late, scripts

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracle.naive import units
+from tests.oracle.shapes import units
 from tests.oracle.triggers import Judge, overtaken
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import NEVER, Person

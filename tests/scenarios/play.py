@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tests.oracle.naive import joined
+from tests.oracle.links import joined
 from tests.properties.log import TOPICS, Log, LogRecord, Worker
 from tests.properties.runner import Person
 from tests.properties.test_batches import send_on
