@@ -114,7 +114,7 @@ def note_on(journey: Journey, event: Event) -> None:
 
 
 def lasting(facts: Facts) -> Past | None:
-    """What a long silence does not take away: numbers and dates. No window is as long as such a silence."""
+    """What a long silence does not take away: numbers, dates and properties. No window is as long as such a silence."""
     past = facts.past or Past()
     kept = Past(
         ever=past.ever,
