@@ -11,7 +11,7 @@ from tracker.domain.events import Consent
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import State
 from tracker.domain.table import compile_table
-from tracker.wire.control import Absorb, Merge, control_headers
+from tracker.wire.control import Absorb, Erase, Merge, control_headers
 
 
 def kept(worker: Worker) -> State:
@@ -176,3 +176,12 @@ def test_with_unknown_consent_denied_nothing_is_kept_until_it_is_given() -> None
     log.kari("e4", "product_added", 10.15)
     state = kept(read(log, Worker(config=CONFIG, compile=lambda _: compile_table(model, settings))))
     assert [line.quantity for line in state.facts.cart] == [1]
+
+
+def test_what_is_left_out_changes_nothing_wherever_a_batch_ends() -> None:
+    log = Told()
+    log.kari("e1", "page_viewed", 10, anonymous_id="phone")
+    log.control(Erase(START + 11 * HOUR, member="a:phone"), "c:kari")
+    log.kari("e2", "page_viewed", 12)
+    whole = asking().read(log, iter([100]))
+    assert whole.people() == read(log, asking()).people()

@@ -60,7 +60,7 @@ def _judge(state: State, event: Event, table: Table, out: list[Output]) -> Refus
             _forget(state, table, ts, out)
             state.shut = ts
     elif said is False or _is_barred(state, table):
-        if state.shut != FAR and said is not False:
+        if said is None and (facts.last_id or state.waiting):  # kept from when it needed no consent
             _forget(state, table, ts, out)
         _note(state, event)
         return "no_consent"

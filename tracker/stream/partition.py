@@ -184,7 +184,12 @@ class PartitionFold:
             events[event.type, outcome] += 1
             if outcome in _LEFT_OUT:
                 facts = state.facts
-                if key not in states.fresh or facts.consent_analytics or facts.consent_marketing or facts.anonymous_ids:
+                if (
+                    states.stored(key) is not None
+                    or facts.consent_analytics
+                    or facts.consent_marketing
+                    or facts.anonymous_ids
+                ):
                     states.set_timer(key, state)
                     states.keep(key, state)
             elif outcome not in CHANGED_NOTHING and (
