@@ -377,11 +377,10 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Events before this time (ms) are left out, FAR while analytics consent is refused (see `consent`)."""
     erased: int = NEVER
     """The person was erased: nothing before this time (ms) may be known."""
+    said_now: Said | None = None
+    """`said_raw`, once somebody asked for it; stored as None, so that its place stays."""
     joined: bytes = b""
     """Of an account: 8 bytes for each member's past that it took over lately."""
-
-    said_now: Said | None = None
-    """`said_raw`, once somebody asked for it. Never stored."""
 
     @property
     def said(self) -> Said:
