@@ -25,8 +25,8 @@ ASYNCAPI := tests/asyncapi/node_modules/.is-complete
 COMPILED := build/compiled/.is-complete
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. COMPILE_HOT_PATH=1
 
-# Tests run in two processes; ARGS=-n0 for one, as a debugger wants it.
-IN_TWO := -n 2 --dist loadgroup
+# Tests run in two processes, those of a file in one of them; with ARGS=-n0 in this one, as a debugger wants it.
+IN_TWO := -n 2 --dist loadfile
 
 .PHONY: help setup demo test test-fast test-compiled compiled lint types format lock bench faults fuzz clean redis
 

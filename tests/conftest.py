@@ -6,8 +6,8 @@
 `namespace`              a new prefix such as "t3f9a2c." for topics, groups, transactional ids and Redis keys
 `shared_data`            the folder with the data sets
 
-A test that asks for one of the servers is marked `integration`, as are all in the folders that start processes. Where
-tests run in several processes, those of a folder stay in one: two sets of servers are enough for two cores.
+A test that asks for one of the servers is marked `integration`, as are all in the folders that start processes. "Run"
+means a process of pytest's: `make test` has two, each with servers of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(_ROOT / "tests").parts[0]
         if folder in _FOLDERS or _SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 @pytest.fixture(scope="session")
