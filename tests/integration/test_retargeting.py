@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +44,25 @@ async def _messages(brokers: str, topic: str, count: int) -> list[tuple[dict[str
         return found
 
 
+def _remembered(seen: Path) -> int:
+    with closing(sqlite3.connect(seen)) as database:
+        return int(database.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+
 def _consume(pipeline: Pipeline, program: Path, lines: int) -> list[str]:
-    """What a consumer says until it is killed after so many lines."""
+    """What a consumer says until it is killed after so many lines, the last of which it remembers."""
     folder = pipeline.folder
-    said = folder / f"said-{time.monotonic_ns()}"
+    said, seen = folder / f"said-{time.monotonic_ns()}", folder / "seen.db"
     with said.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, str(program), pipeline.prefix],
-            env=pipeline.env | {"SEEN": str(folder / "seen.db")},
+            env=pipeline.env | {"SEEN": str(seen)},
             stdout=out,
             stderr=out,
         )
         try:
             deadline = time.monotonic() + 60
-            while len(said.read_text("utf-8").splitlines()) < lines:
+            while len(said.read_text("utf-8").splitlines()) < lines or _remembered(seen) < lines:
                 assert process.poll() is None, said.read_text("utf-8")
                 assert time.monotonic() < deadline, said.read_text("utf-8")
                 time.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,11 @@ async def test_an_until_before_the_last_event_is_refused_and_a_later_one_is_the_
     assert done.end == START + 40 * DAY
 
 
-async def test_a_replay_with_a_speed_keeps_time_and_time_advances_between_events() -> None:
+async def test_a_replay_with_a_speed_keeps_time_and_time_advances_between_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = count()
+    monkeypatch.setattr("tracker.stream.replay.time.monotonic", lambda: next(looks) / 100)
     tracker = FakeTracker(delay=1)
     done = await run(recording_of([event(1, START), event(2, START + 60_000)]), tracker, speed=600.0)
     assert done.seconds >= 0.1
