@@ -248,6 +248,15 @@ def test_long_names_stay_within_the_drawing() -> None:
     assert 0 < max(right) <= 760 - 100
 
 
+def test_a_long_title_takes_two_lines() -> None:
+    firms = ET.fromstring(svg(diagram(load("nettbutikk-5-bedrift"))))
+    titles = [element for element in firms.iter() if element.get("class") == "title"]
+    assert [element.text for element in titles] == [
+        "Nettbutikk i fem faser, for bedriftskunder", "(nettbutikk-5-bedrift, version 1)",
+    ]  # fmt: skip
+    assert [element.get("y") for element in titles] == ["32", "56"]
+
+
 def test_a_part_is_drawn_as_begun_by_what_enters_it() -> None:
     assert "next journey by what enters a phase" in text(diagram(load("klage")))
 

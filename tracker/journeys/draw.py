@@ -153,14 +153,18 @@ def _sections(drawn: Diagram) -> list[tuple[str, list[str]]]:
 
 
 PAGE, LEFT, TOP, BOX_WIDTH, BOX_HEIGHT, LINE = 760, 40, 56, 220, 52, 18
-WORDS = 74
-"""Characters of a line beside the arrows."""
+WORDS, TITLE = 74, 62
+"""Characters of a line beside the arrows, and of the title."""
 
 
 def svg(drawn: Diagram) -> str:
     """The diagram as an SVG document that needs nothing else: no fonts, no scripts, no links."""
-    parts: list[str] = []
-    y = before = TOP
+    titles = wrap(drawn.title, TITLE, break_on_hyphens=False)
+    parts = [
+        f'<text class="title" x="{LEFT}" y="{TOP - 24 + place * 24}">{escape(line)}</text>'
+        for place, line in enumerate(titles)
+    ]
+    y = before = TOP + 24 * (len(titles) - 1)
     centre = LEFT + BOX_WIDTH // 2
     widest = max(28 + max(len(box.name) * 9, len(box.gloss) * 7) for box in drawn.boxes)
     width = max(BOX_WIDTH, widest)
@@ -220,7 +224,6 @@ rect {{ stroke: #44525f; stroke-width: 1.5; }}
 <defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="4" orient="auto">
 <path d="M0 0L8 4L0 8z" fill="#44525f"/></marker></defs>
 <rect x="0" y="0" width="760" height="{height}" style="fill:#fff;stroke:none"/>
-<text class="title" x="40" y="32">{title}</text>
 {body}
 </svg>
 """
