@@ -6,6 +6,7 @@ import msgspec
 
 from tests.properties.log import CONFIG, TOPICS, Worker
 from tests.properties.runner import table
+from tests.properties.test_batches import send_on
 from tests.unit.test_erasure import HOUR, START, Told, erased_too, grant, past_of, read, refuse
 from tracker.domain.events import Consent
 from tracker.domain.model import FoldSettings
@@ -185,3 +186,16 @@ def test_what_is_left_out_changes_nothing_wherever_a_batch_ends() -> None:
     log.kari("e2", "page_viewed", 12)
     whole = asking().read(log, iter([100]))
     assert whole.people() == read(log, asking()).people()
+
+
+def test_a_visitors_past_that_is_not_taken_in_leaves_the_map_as_a_refusal_does() -> None:
+    log, worker = Told(), Worker()
+    log.visitor("e1", "order_completed", 9, order_id="O1", value=100.0, currency="NOK")
+    refuse(log, 10)
+    log.time(12)
+    log.control(Merge("c:kari", START + 12 * HOUR), "a:phone")
+    send_on(log, worker)
+    counted = worker.counted()
+    assert (counted["orders"], counted["revenue:NOK"], counted["removed:no_consent"]) == (1, 1_000_000, 1)
+    assert not [name for name in counted if name.startswith("in:")]
+    assert [name for name in counted if name.startswith("entered:")]

@@ -311,3 +311,11 @@ def erased_too(worker: Worker) -> dict[str, bool]:
                 continue
             found[key.decode()] = control.spread
     return found
+
+
+def test_an_event_from_before_the_erasure_does_not_cut_a_link_made_since() -> None:
+    log = Told()
+    log.erase(11)
+    log.kari("e1", "page_viewed", 12, anonymous_id="phone")
+    log.kari("e2", "page_viewed", 10, anonymous_id="phone")
+    assert not [value for _, _, value in read(log).said if b'"member"' in value]

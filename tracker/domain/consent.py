@@ -14,8 +14,9 @@ from typing import Literal
 from tracker.domain import claims, erasure
 from tracker.domain.events import Event, is_identity
 from tracker.domain.identity import Legacy
+from tracker.domain.migration import migrate_facts
 from tracker.domain.outputs import EraseToo, Linked, Output
-from tracker.domain.refold import decode_event
+from tracker.domain.refold import count_sales, decode_event
 from tracker.domain.state import MAX_IDS, Facts, Said, State, decode_facts, encode_facts
 from tracker.domain.table import Table
 from tracker.domain.units import FAR, NEVER
@@ -33,7 +34,9 @@ def judge(state: State, event: Event, table: Table, out: list[Output]) -> Refuse
         person, until = state.facts.person, event.ts + 1
         out.extend(EraseToo(key, until, member=person) for key in claims.claim_keys(event))
         if why == "erased" and is_identity(event.anonymous_id) and person.startswith("c:"):
-            out.append(EraseToo(f"a:{event.anonymous_id}", until, member=person))
+            visitor = f"a:{event.anonymous_id}"
+            if visitor not in erasure.linked_ids(state):  # since the erasure
+                out.append(EraseToo(visitor, until, member=person))
     return why
 
 
@@ -83,6 +86,7 @@ def admit(state: State, legacy: Legacy, table: Table, out: list[Output]) -> bool
         later = min((grant for grant in grants if mine is None or mine < grant), default=None)
         if refuses or later is None:
             _note_marketing(state, [legacy.facts.consent_marketing, *_marketing(legacy.recent)])
+            _leave_out(legacy, table, out)
             return False
         _forget(state, table, later[0], out)
         state.shut = later[0]
@@ -90,6 +94,7 @@ def admit(state: State, legacy: Legacy, table: Table, out: list[Output]) -> bool
         return True
     if begins(legacy.facts) < state.shut:
         said = legacy.facts
+        _leave_out(legacy, table, out)
         legacy.facts = Facts(
             person=said.person, consent_marketing=said.consent_marketing, consent_analytics=said.consent_analytics
         )
@@ -99,6 +104,19 @@ def admit(state: State, legacy: Legacy, table: Table, out: list[Output]) -> bool
         _note_marketing(state, _marketing(before))
         legacy.recent = [raw for raw in legacy.recent if raw not in before]
     return True
+
+
+def _leave_out(legacy: Legacy, table: Table, out: list[Output]) -> None:
+    """A past that is not taken in leaves the map as what is refused does: what it counted stays. The visitor's own
+    state has taken its orders back, and its journey under way."""
+    if legacy.lineup != table.lineup:
+        migrate_facts(legacy.facts, legacy.said, legacy.lineup, table, [])
+    visitor = State(facts=legacy.facts, accounts=legacy.accounts, said_now=legacy.said)
+    for track in legacy.facts.tracks:
+        track.journey = None
+    if any(track.converted for track in legacy.facts.tracks):
+        erasure.leave_map(visitor, legacy.facts.last, table, out, "no_consent")
+    count_sales(visitor, out, legacy.facts, 0, {}, table)
 
 
 def pass_on(state: State) -> None:

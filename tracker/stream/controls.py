@@ -30,7 +30,8 @@ class PersonControls:
             if until is not None and control.ts < until:
                 if isinstance(control, Absorb):  # the erasure could not go on to this visitor
                     out.append(EraseToo(control.person, until))
-                elif isinstance(control, Merge):  # the event that said so names the visitor
+                elif isinstance(control, Merge) and not self._is_linked(key, control.customer):
+                    # the event that said so names the visitor
                     out.append(EraseToo(control.customer, until, member=key.decode()))
                 return
         if isinstance(control, Claim):
@@ -91,6 +92,11 @@ class PersonControls:
         known = claims.decode_claims(stored) if stored is not None else claims.Claims(control.ts + claims.CLAIM_TTL)
         claims.claim(known, control.person, control.ts, control.instead, out)
         states.keep_claims(key, known, known.timer or known.until)
+
+    def _is_linked(self, key: bytes, customer: str) -> bool:
+        """Whether a visitor is this customer, since they were erased."""
+        stored = self._states.stored(key)
+        return stored is not None and customer in decode_state(stored).links
 
     def _erased_until(self, key: bytes, control: Claim | Merge | Absorb) -> int | None:
         """Before when (ms) nothing may be known of those whom a record is about."""
