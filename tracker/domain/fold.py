@@ -26,22 +26,24 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
     if event.flags is not None and NOTICE in event.flags:
         hear(facts, event, rule, table, out)
         return
-    nameless = facts.customer_id is None
-    cart_id = facts.cart_id
+    first = False
     if event.customer_id is not None or event.segments is not None or event.consent is not None:
-        _describe(facts, event)
+        first = _describe(facts, event, ts)
     if event.properties is not None and table.memory.known:
         remembered.know(facts, ts, event.properties, table.memory.known)
     session = facts.session
     active = rule.active
     last_active = facts.active_at
-    new_order = False
+    new_order = again = False
     tally = None
-    if not rule.plain:
+    plain = rule.plain
+    cart_id = facts.cart_id if first or not plain else None
+    if not plain:
         tally = rule.tally
         if rule.orders:
             new_order = not orders.known(facts, event)
             if not new_order:
+                again = True
                 active = False
                 tally = None
                 orders.complete(facts, event)
@@ -76,13 +78,12 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
         if emptied:
             rules.disarm_cart(facts, table)
 
-    again = rule.orders and not new_order
-    if len(facts.tracks) < len(table.courses):
+    courses, ways, order_id, tracks = table.courses, rule.steps, event.order_id, facts.tracks
+    if len(tracks) < len(courses):
         add_tracks(facts, table)
     if new_order:
         facts.order_count += 1  # models that it does not convert ask for the orders with it; it is counted below
-    courses, ways, order_id = table.courses, rule.steps, event.order_id
-    for place, track in enumerate(facts.tracks):
+    for place, track in enumerate(tracks):
         steps = ways[place]
         course = courses[place]
         journey = track.journey
@@ -113,14 +114,12 @@ def fold_event(facts: Facts, event: Event, table: Table, out: list[Happening]) -
                 journeys.step_back(facts, journey, event, course, out, session_id)
     if new_order:
         facts.order_count -= 1
-    if not rule.plain:
+    if not plain:
         _apply_special(facts, event, rule, table, out, session_id, new_order, changed)
-    first = nameless and facts.customer_id is not None
-    if (first or not rule.plain) and (
+    if (first or not plain) and (
         rule.triggers or rule.takes_back or (changed and table.cart_triggers) or (first and table.first_triggers)
     ):
-        copy = rule.orders and not new_order
-        triggers.take(facts, event, rule, table, out, changed, first, cart_id, copy)
+        triggers.take(facts, event, rule, table, out, changed, first, cart_id, again)
     if new_session and session is not None:
         session.phase_at_start = sessions.phase(facts, table)
 
@@ -196,28 +195,37 @@ def _complete_order(facts: Facts, event: Event, table: Table, out: list[Happenin
     return order.id
 
 
-def _describe(facts: Facts, event: Event) -> None:
-    if event.customer_id is not None and facts.customer_id is None and facts.person.startswith("c:"):
-        facts.customer_id = facts.person[2:]
-    anonymous = event.anonymous_id
-    if (
-        anonymous is not None
-        and event.customer_id is not None
-        and anonymous not in facts.anonymous_ids
-        and facts.person.startswith("c:")
-        and is_identity(anonymous)
-    ):
-        facts.anonymous_ids = [*facts.anonymous_ids, anonymous][-MAX_IDS:]
+def _describe(facts: Facts, event: Event, ts: int) -> bool:
+    """Take in what the event says of the person. Answers whether it is the first to name the customer."""
+    first = False
+    customer, anonymous, consent = event.customer_id, event.anonymous_id, event.consent
+    if customer is not None:
+        person = facts.person
+        if facts.customer_id is None and person.startswith("c:"):
+            facts.customer_id = person[2:]
+            first = True
+        if (
+            anonymous is not None
+            and anonymous not in facts.anonymous_ids
+            and person.startswith("c:")
+            and is_identity(anonymous)
+        ):
+            facts.anonymous_ids = [*facts.anonymous_ids, anonymous][-MAX_IDS:]
     if event.segments is not None and event.segments != facts.segments:
         facts.segments = event.segments[:MAX_SEGMENTS]
-    consent = event.consent
     if consent is not None:
-        # of what is left out, the statement is known all the same, and may be the later one
-        stamp = (event.ts, event.event_id)
-        if consent.marketing is not None and (facts.consent_marketing or ())[:2] <= stamp:
-            facts.consent_marketing = (*stamp, consent.marketing)
-        if consent.analytics is not None and (facts.consent_analytics or ())[:2] <= stamp:
-            facts.consent_analytics = (*stamp, consent.analytics)
+        event_id = event.event_id
+        marketing, analytics = consent.marketing, consent.analytics
+        if marketing is not None and _is_later(ts, event_id, facts.consent_marketing):
+            facts.consent_marketing = (ts, event_id, marketing)
+        if analytics is not None and _is_later(ts, event_id, facts.consent_analytics):
+            facts.consent_analytics = (ts, event_id, analytics)
+    return first
+
+
+def _is_later(ts: int, event_id: str, known: tuple[int, str, bool] | None) -> bool:
+    """Whether a statement is to be kept: one of an event that is left out is known all the same, and may be later."""
+    return known is None or ts > known[0] or (ts == known[0] and event_id >= known[1])
 
 
 def next_deadline(facts: Facts, table: Table) -> int:
@@ -234,7 +242,7 @@ def next_deadline(facts: Facts, table: Table) -> int:
     if tracks:
         journey = tracks[0].journey  # one model is the rule, and this runs several times for each event
         if journey is not None:
-            at = journey.last_active + table.model.journey_timeout
+            at = journey.last_active + table.timeout
             if at < due:
                 due = at
         if len(tracks) > 1:

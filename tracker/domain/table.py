@@ -209,6 +209,8 @@ class Table:
     bots_out: bool = field(init=False)
     gap: int = field(init=False)
     cap: int = field(init=False)
+    timeout: int = field(init=False)
+    """The first model's."""
     lateness: int = field(init=False)
     shortest: int = field(init=False)
     """But for triggers (`Facts.wakes`), no event makes a deadline earlier than its own time plus this."""
@@ -223,6 +225,7 @@ class Table:
         self.timed = any(course.timed for course in self.courses)
         self.bots_out = self.settings.bots_out
         self.gap = self.settings.session_gap
+        self.timeout = self.model.journey_timeout
         self.cap = self.settings.session_cap
         self.lateness = self.settings.allowed_lateness
         rules = self.model.rules
