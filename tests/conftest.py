@@ -6,8 +6,8 @@
 `namespace`              a new prefix such as "t3f9a2c." for topics, groups, transactional ids and Redis keys
 `shared_data`            the folder with the data sets
 
-A test that asks for one of the servers is marked `integration`, as are all in the folders that start processes. "Run"
-means a process of pytest's: `make test` has two, each with servers of its own.
+A test that asks for one of the servers is marked `integration`, as are all in the folders that start processes.
+`make test` runs those one after the other, since they need both cores, and the others in two processes.
 """
 
 from __future__ import annotations
