@@ -203,14 +203,16 @@ async def test_letters_sent_again_after_a_fix_arrive_once_however_often_the_comm
 
 async def test_letters_that_cannot_be_sent_are_counted_and_kept(bench: Bench, dead_letters: DeadLetters) -> None:
     await write_large(bench, event("large", properties={"text": "x" * 2_000_000}))
+    await bench.write(0, event("no", url="u" * 300_000))
+    await bench.producer.send_and_wait(bench.topics.raw_topics[0], None, key=b"k", partition=0)
     async with bench.running():
-        await letters(bench, 1)
+        await letters(bench, 3)
     await bench.producer.send_and_wait(bench.topics.dead_letters, b"not from here", partition=0)
     marks = [("reason", b"r"), ("source-topic", b"gone.topic"), ("source-partition", b"0"), ("source-offset", b"0")]
     marks += [("source-timestamp", b"0"), ("source-size", b"1")]
     await bench.producer.send_and_wait(bench.topics.dead_letters, b"x", partition=0, headers=marks)
-    assert await dead_letters.replay() == SentAgain(sent=0, too_large=1, homeless=1, foreign=1)
-    assert len(await dead_letters.newest(10)) == 2
+    assert await dead_letters.replay() == SentAgain(sent=0, too_large=1, homeless=1, foreign=1, hopeless=2)
+    assert len(await dead_letters.newest(10)) == 4
 
 
 async def test_a_flood_of_bad_records_does_not_hold_time(bench: Bench) -> None:

@@ -56,6 +56,7 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
     """Send them once more to the topics they came from, after what was wrong has been mended.
 
     Each letter is sent once, however often this is called; what is refused again becomes a new letter.
+    Letters whose record has no value, or more bytes than an event may have, are left alone and counted.
     """
     from tracker.wiring import replay_dead_letters
 
@@ -68,6 +69,7 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
     for count, why in (
         (done.too_large, "too large, or the letters do not hold them and where they came from they are no more"),
         (done.sealed, "encrypted, and TRACKER_DEAD_LETTERS_KEY does not open them"),
+        (done.hopeless, "they can only be refused again, having no value or more bytes than an event may have"),
         (done.homeless, "the topic or partition they came from is gone"),
         (done.foreign, "no letters of this tracker"),
     ):

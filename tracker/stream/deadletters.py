@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from tracker.errors import BadEvent, Unavailable
 from tracker.stream.ports import OutRecord
-from tracker.wire.deadletters import MAX_LETTER_BYTES, DeadLetter, read_letter
+from tracker.wire.deadletters import MAX_LETTER_BYTES, DeadLetter, is_hopeless, read_letter
 from tracker.wire.sealing import PLAIN, Seal
 from tracker.wire.topics import Topics
 
@@ -37,13 +37,14 @@ _ALL = "*"
 class SentAgain(NamedTuple):
     """What a replay did. Left alone: `too_large` (the topic of the letters does not hold them in full), `homeless`
     (the topic or partition they came from is gone), `foreign` (records that are no letters of this tracker),
-    `sealed` (no key opens them)."""
+    `sealed` (no key opens them), `hopeless` (no setting and no mapping lets them pass)."""
 
     sent: int = 0
     too_large: int = 0
     homeless: int = 0
     foreign: int = 0
     sealed: int = 0
+    hopeless: int = 0
 
 
 class Memory(Protocol):
@@ -132,6 +133,8 @@ class DeadLetters:
                         total = total._replace(homeless=total.homeless + 1)
                     elif letter.pointer and (letter := await self._completed(letter)).pointer:
                         total = total._replace(too_large=total.too_large + 1)
+                    elif is_hopeless(letter):
+                        total = total._replace(hopeless=total.hopeless + 1)
                     else:
                         chunk.append(_original(record, letter))
                 after = record.offset + 1

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tracker.errors import BadEvent
+from tracker.wire.bounds import MAX_EVENT_BYTES
 from tracker.wire.sealing import ORIGINAL, PLAIN, POINTER, SEALED, Seal
 
 Headers = Sequence[tuple[str, bytes]]
@@ -113,6 +114,14 @@ def read_letter(key: bytes | None, value: bytes | None, headers: Headers, seal: 
     detail = given.get("detail", b"").decode("ascii", "backslashreplace")
     sealed = given.get(SEALED, b"").decode("ascii", "backslashreplace")
     return DeadLetter(reason, detail, origin, key, value, original, size, POINTER in given, sealed)
+
+
+def is_hopeless(letter: DeadLetter) -> bool:
+    """Whether its record can only be refused again: it has no value, or more than an event may have, which is asked of
+    every record before what settings and mappings say of it."""
+    if letter.reason == "empty":
+        return letter.size <= 0
+    return letter.reason == "too_large" and letter.size > MAX_EVENT_BYTES
 
 
 def _ascii(text: str) -> bytes:

@@ -36,8 +36,10 @@ def scaled(given: float) -> int | None:
 
 def milliseconds(given: object, field: str, zone: tzinfo | None = None) -> int:
     """A time as ms UTC. Text without a zone is in `zone`, and refused where that is None; a date alone is its
-    midnight. Raises `BadEvent` (`bad_ts`), which names `field`."""
+    midnight; MongoDB's extended JSON is opened. Raises `BadEvent` (`bad_ts`), which names `field`."""
     found: int | None = None
+    if isinstance(given, dict):
+        given = _extended(given)
     if isinstance(given, int | float) and not isinstance(given, bool):
         found = scaled(given)
     elif isinstance(given, str):
@@ -49,6 +51,15 @@ def milliseconds(given: object, field: str, zone: tzinfo | None = None) -> int:
     if found is None:
         raise BadEvent("bad_ts", f"{field} is {given!r:.60}; allowed between 1990 and 2200: {ALLOWED}")
     return found
+
+
+def _extended(given: dict[object, object]) -> object:
+    """What is in `{"$date": …}`, where relaxed and canonical forms and those before version 2 have text, a number or
+    `{"$numberLong": "…"}`; anything else as it is."""
+    if given.keys() != {"$date"}:
+        return given
+    date = given["$date"]
+    return date["$numberLong"] if isinstance(date, dict) and date.keys() == {"$numberLong"} else date
 
 
 def _is_number(text: str) -> bool:
