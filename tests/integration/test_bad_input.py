@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
-from tests.integration.test_ingest import (
+from tests.integration.bench import (
     BEHIND,
     NOW,
     PARTITIONS,
@@ -24,27 +24,17 @@ from tests.integration.test_ingest import (
     event,
     events,
     ids,
-    prepare,
-    producing,
+    letters,
     read_all,
 )
-from tests.services import KafkaServer
 from tracker.broker.kafka import connected, make_consumer, partitions_of
 from tracker.broker.offsets import Offsets
 from tracker.broker.sender import Sender
 from tracker.stream.deadletters import REPLAYED_HEADER, DeadLetters, SentAgain
 from tracker.wire.control import CONTROL_HEADER
-from tracker.wire.deadletters import PREFIX_BYTES, DeadLetter, read_letter
+from tracker.wire.deadletters import PREFIX_BYTES
 from tracker.wire.decode import decode_canonical, read_event
 from tracker.wire.reading import CANONICAL, Detecting, Read, Reading
-
-
-@pytest.fixture
-async def bench(kafka: KafkaServer, namespace: str) -> AsyncIterator[Bench]:
-    async with producing(kafka.bootstrap) as producer:
-        bench = Bench(kafka.bootstrap, namespace, producer)
-        await prepare(bench)
-        yield bench
 
 
 @pytest.fixture
@@ -64,16 +54,6 @@ async def dead_letters(bench: Bench) -> AsyncIterator[DeadLetters]:
             count,
         )
         await sender.close()
-
-
-async def letters(bench: Bench, enough: int = 1, seconds: float = 20) -> list[DeadLetter]:
-    deadline = time.monotonic() + seconds
-    while True:
-        records = await read_all(bench.brokers, bench.topics.dead_letters, PARTITIONS)
-        if len(records) >= enough:
-            return [read_letter(record.key, record.value, record.headers) for record in records]
-        assert time.monotonic() < deadline, f"{len(records)} of {enough} letters"
-        await asyncio.sleep(0.1)
 
 
 async def write_large(bench: Bench, value: bytes) -> None:

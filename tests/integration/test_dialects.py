@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_bad_input import letters
-from tests.integration.test_ingest import RAW, Bench, bench, events
+from tests.integration.bench import RAW, Bench, events, letters
 from tracker.wire.decode import decode_canonical
-
-__all__ = ["bench"]  # the fixture
 
 pytestmark = pytest.mark.integration
 

@@ -23,13 +23,10 @@ from google.protobuf import descriptor_pb2, timestamp_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from tests.integration.test_bad_input import letters
-from tests.integration.test_ingest import Bench, bench, events
+from tests.integration.bench import Bench, events, letters
 from tests.registry import Registry
 from tracker.domain.events import Event, Item
 from tracker.wire.decode import decode_canonical
-
-__all__ = ["bench"]  # the fixture
 
 pytestmark = pytest.mark.integration
 
