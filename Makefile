@@ -23,6 +23,7 @@ KAFKA := tests/kafka/lib/.is-complete
 ASYNCAPI := tests/asyncapi/node_modules/.is-complete
 # The wheel with the hot path compiled, unpacked; setup.py lists what that is. To run on it: $(ON_COMPILED) python …
 COMPILED := build/compiled/.is-complete
+LOAD := hot_path
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:. COMPILE_HOT_PATH=1
 
 # Tests that start no server run in two processes, those of a file in one of them; with ARGS=-n0 in this one, as a
@@ -44,8 +45,8 @@ test: $(DEV) $(DATA) $(KAFKA) $(ASYNCAPI) redis lint types ## Check all of it: f
 	@$(BIN)/pytest -m integration $(ARGS) || [ $$? -eq 5 ]
 	@$(MAKE) test-compiled
 
-test-compiled: $(COMPILED) ## Run the tests of the fold on the compiled hot path
-	@$(ON_COMPILED) $(BIN)/python -m pytest $(IN_TWO) -o 'pythonpath=build/compiled .' tests/unit tests/oracle tests/properties tests/scenarios
+test-compiled: $(COMPILED) ## Run the tests of fold and ingest on the compiled hot path
+	@$(ON_COMPILED) $(BIN)/python -m pytest $(IN_TWO) -o 'pythonpath=build/compiled .' tests/unit tests/dialects tests/oracle tests/properties tests/scenarios
 
 compiled: $(COMPILED) ## Build the package with its hot path compiled, into build/compiled
 
@@ -68,8 +69,8 @@ lock: $(DEV) ## Write the lock files from pyproject.toml: make lock LOCK_FLAGS=-
 	@$(LOCK) pyproject.toml --group build --group dev -c requirements.txt -o requirements-dev.txt
 	@$(LOCK) --group data --no-deps -o requirements-data.txt
 
-bench: $(COMPILED) $(KAFKA) redis ## Measure the compiled hot path on real Kafka and Redis
-	@$(ON_COMPILED) $(BIN)/python -m loadtests.hot_path $(ARGS)
+bench: $(COMPILED) $(KAFKA) redis ## Measure it compiled on real Kafka and Redis: make bench LOAD=ingest ARGS='segment'
+	@$(ON_COMPILED) $(BIN)/python -m loadtests.$(LOAD) $(ARGS)
 
 faults: $(DEV) $(KAFKA) redis ## Break everything for hours, see what is lost: make faults ARGS='--seed 2 --minutes 60'
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -2,7 +2,8 @@
 
 The modules stay plain Python, and without the variable they are installed as they are: the compiled ones do the same
 in two thirds of the time. What is decoded by its annotations (states, events, outputs, lineups) is not among them: the
-compiler leaves out what tuples and lists are of. Needs a C compiler, Python's headers and mypy.
+compiler leaves out what tuples and lists are of. Nor is what takes whole numbers for `float` (times): it would make
+floats of them. Needs a C compiler, Python's headers and mypy.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ HOT_PATH = (
         orders pace predicates refold remembered rules said scores segments sessions step table triggers
         """.split()
     ),
+    "tracker/stream/canonical.py",
     "tracker/stream/controls.py",
+    "tracker/stream/links.py",
     "tracker/stream/partition.py",
     "tracker/stream/states.py",
-    "tracker/wire/encode.py",
+    *(
+        f"tracker/wire/{name}.py"
+        for name in "bounds dialects/segment/__init__ dialects/segment/track encode reading".split()
+    ),
 )
 
 if os.environ.get("COMPILE_HOT_PATH") == "1":

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from loadtests.measuring import spread
+from loadtests.measuring import COMPILED, spread
 from loadtests.workload import START, events
 from tests.dialects.fuzz import BATCH, PARTITIONS, RECORD_BYTES, TOPICS, Raw
 from tests.dialects.writers import WRITERS, Wire, Writer
@@ -99,6 +99,7 @@ def main() -> None:
     chosen = parser.parse_args()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # as in a worker
+    print(f"ingest is {'compiled' if COMPILED else 'not compiled'}\n")
     print("| dialect | bytes | decode | auto | named | auto / decode | goal |")
     print("|---|---|---|---|---|---|---|")
     for name in chosen.names or WRITERS:

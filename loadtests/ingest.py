@@ -25,7 +25,18 @@ import msgspec
 import uvloop
 
 from loadtests.dialects import GOALS, sample
-from loadtests.measuring import PARTITIONS, PATIENCE, Measured, Servers, cpu_of, make_topics, servers, spread, worker
+from loadtests.measuring import (
+    COMPILED,
+    PARTITIONS,
+    PATIENCE,
+    Measured,
+    Servers,
+    cpu_of,
+    make_topics,
+    servers,
+    spread,
+    worker,
+)
 from tests.dialects.fuzz import Raw
 from tests.dialects.writers import WRITERS
 from tracker.broker.batches import pack, send
@@ -108,6 +119,7 @@ async def main() -> None:
         print(json.dumps(await read(brokers, topic, int(count))))
         return
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment
+    print(f"ingest is {'compiled' if COMPILED else 'not compiled'}\n")
     print("| dialect | reader | ingest, detecting | ingest, told | detecting / reader | goal |")
     print("|---|---|---|---|---|---|")
     with servers() as where:

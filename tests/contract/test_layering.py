@@ -134,3 +134,15 @@ def test_an_import_that_points_outward_is_found(module: str, source: str, compla
 )
 def test_an_import_that_points_inward_is_fine(module: str, source: str) -> None:
     assert violations(module, source) == []
+
+
+def test_no_test_is_imported_by_another() -> None:
+    """What two test modules need lies in a module of its own, where it is found."""
+    tests = Path(__file__).parents[1]
+    borrowed = {
+        f"{path.relative_to(tests)} imports {name}"
+        for path in tests.rglob("*.py")
+        for name in imports(path.read_text())
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split(".")[:-1])
+    }
+    assert borrowed == set()

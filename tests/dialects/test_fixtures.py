@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import yaml
 
-from tests.unit.test_canonical import Raw
+from tests.unit.raw import Raw
 from tracker.domain.events import Event
 from tracker.wire.dialects import DIALECTS
 from tracker.wire.reading import AUTO, reader_of

@@ -10,8 +10,7 @@ import pytest
 
 from tests.dialects.webhooks import MAPPING, till
 from tests.dialects.writers import WRITERS, Wire, Writer, canonical
-from tests.properties.log import Log, LogRecord, Said, Worker
-from tests.properties.test_batches import send_on
+from tests.properties.log import Log, LogRecord, Said, Worker, send_on
 from tests.scenarios.play import canonical_stage
 from tracker.demo.scenarios import scenarios
 from tracker.domain.events import Event

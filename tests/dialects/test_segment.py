@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.test_canonical import Raw
+from tests.unit.raw import Raw
 from tracker.domain.events import Consent, Event, Item
 from tracker.errors import BadEvent
 from tracker.wire.decode import REASONS

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.properties.log import Log, LogRecord, Worker
-from tests.properties.test_batches import send_on
+from tests.properties.log import Log, LogRecord, Worker, send_on
 from tests.scenarios.play import canonical_stage
 from tracker.domain.events import Consent, Event
 from tracker.domain.model import FoldSettings

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -19,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.pipeline import COMMAND, PARTITIONS, Pipeline
 from tests.services import KafkaServer, RedisServer, RedisService
+from tests.waiting import until
 from tracker.broker.raw import RawWriter
 from tracker.demo.simulation import simulation
 from tracker.domain.claims import is_claim
@@ -37,6 +40,8 @@ SMALL_BATCHES = {"TRACKER_BATCH_RECORDS": "500", "TRACKER_BATCH_DEADLINES": "200
 RAW_TOPICS = ("shop.clicks", "shop.orders")
 CHUNK = 2000
 MORE = 100
+
+log = logging.getLogger(__name__)
 
 
 def told_by_one_name(visitors: int) -> Iterator[Event]:
@@ -237,3 +242,17 @@ def answer(port: int, path: str) -> int:
     except urllib.error.HTTPError as error:
         return error.code
     return status
+
+
+def tracked(port: int, state: str) -> float | None:
+    return gauge(port, f'tracker_partitions{{stage="track",state="{state}"}}')
+
+
+async def recovered(port: int, since: float, replay: Replay) -> None:
+    """Wait until every partition runs and more comes out, and say how long after the fault (`pytest
+    --log-cli-level=info`)."""
+    before = await replay.written("journey.transitions")
+    await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)
+    running = time.monotonic() - since
+    await replay.reach("journey.transitions", before)
+    log.info("from fault to running: %.1f s, to outputs: %.1f s", running, time.monotonic() - since)

@@ -10,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.disturbance import SMALL_BATCHES, Workload, assert_undisturbed, outcome, replaying
+from tests.integration.disturbance import (
+    SMALL_BATCHES,
+    Workload,
+    assert_undisturbed,
+    outcome,
+    recovered,
+    replaying,
+    tracked,
+)
 from tests.integration.pipeline import Pipeline
-from tests.integration.test_redis_failover import recovered, tracked
-from tests.integration.test_store import batch, opened
+from tests.integration.stores import batch, opened
 from tests.redis_servers import ClusterRedis, wait
 from tests.services import KafkaServer, RedisServer
 from tests.waiting import until

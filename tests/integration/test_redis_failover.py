@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.disturbance import SMALL_BATCHES, Replay, Workload, assert_undisturbed, gauge, outcome, replaying
+from tests.integration.disturbance import (
+    SMALL_BATCHES,
+    Workload,
+    assert_undisturbed,
+    outcome,
+    recovered,
+    replaying,
+    tracked,
+)
 from tests.integration.pipeline import PARTITIONS, Pipeline
 from tests.redis_servers import SentinelRedis, wait
 from tests.services import KafkaServer, RedisServer
@@ -22,20 +30,6 @@ AWAY = 3.0
 REBUILDING = "rebuilding from the log, nothing is published twice"
 
 log = logging.getLogger(__name__)
-
-
-def tracked(port: int, state: str) -> float | None:
-    return gauge(port, f'tracker_partitions{{stage="track",state="{state}"}}')
-
-
-async def recovered(port: int, since: float, replay: Replay) -> None:
-    """Wait until every partition runs and more comes out, and say how long after the fault (`pytest
-    --log-cli-level=info`)."""
-    before = await replay.written("journey.transitions")
-    await until(lambda: tracked(port, "running") == PARTITIONS, "every partition runs again", 60)
-    running = time.monotonic() - since
-    await replay.reach("journey.transitions", before)
-    log.info("from fault to running: %.1f s, to outputs: %.1f s", running, time.monotonic() - since)
 
 
 def whole_log(pipeline: Pipeline) -> str:

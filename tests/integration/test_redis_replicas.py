@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.faults.proxy import Proxy
-from tests.integration.test_store import batch, opened
+from tests.integration.stores import batch, opened
 from tests.redis_servers import QUICK, SentinelRedis, ValkeyServer, follow, wait
 from tests.services import RedisServer
 from tracker.child import free_port

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
+from tests.integration.stores import batch, opened
 from tests.services import RedisServer
 from tracker.errors import Fenced, Irreconcilable, PartitionError, PositionRefused, SettingError, Unavailable
 from tracker.store.embedded import embedded_store
 from tracker.store.redis import RedisStore
 from tracker.store.servers import Master
-from tracker.stream.ports import Commit, PartitionRow
+from tracker.stream.ports import PartitionRow
 from tracker.wire.partition import partition_of
 from tracker.wire.position import Position
 
@@ -24,30 +24,6 @@ ONE = Position(10, 1_000)
 TWO = Position(20, 2_000)
 PARTITION = 3
 TOKEN = "token of the owner"
-
-
-def batch(
-    begin: Position | None,
-    end: Position,
-    *,
-    states: Sequence[tuple[str, bytes]] = (),
-    gone: Sequence[str] = (),
-    timers: Sequence[tuple[str, int | None]] = (),
-    counters: Sequence[tuple[str, int]] = (),
-    outbox: bytes | None = None,
-    trim: Sequence[Position] = (),
-    meta: bytes = b"",
-) -> Commit:
-    return Commit(begin, end, meta, states, gone, timers, counters, outbox, trim)
-
-
-@asynccontextmanager
-async def opened(url: str, namespace: str = "", *, seconds: float = 5.0) -> AsyncIterator[RedisStore]:
-    store = RedisStore(url, namespace, timeout=seconds)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @pytest.fixture(params=["redis", "embedded"])

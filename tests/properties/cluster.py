@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.log import TOPICS, Log, Worker, ingested
 from tracker.domain.events import Event
 from tracker.stream.links import Links
-from tracker.stream.ports import OutRecord
 from tracker.wire.control import Control, Passed
 from tracker.wire.encode import Encoded
 from tracker.wire.partition import partition_of
@@ -32,11 +31,7 @@ class Cluster:
 
     def tell(self, told: Event) -> None:
         """An event as ingest writes it, with the links that it states."""
-        person = f"c:{told.customer_id}" if told.customer_id else f"a:{told.anonymous_id}"
-        out: list[OutRecord] = []
-        if told.customer_id is not None and told.anonymous_id is not None:
-            self.links.merge(told, person, out, 0)
-        self.links.claim(told, person, out, 0)
+        person, out = ingested(told, self.links)
         self.logs[_place(person)].event(told, person)
         for one in out:
             self.logs[one.partition].add(one.key, one.value or b"", one.headers)

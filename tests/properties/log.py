@@ -8,18 +8,28 @@ from typing import Any
 
 import msgspec
 
-from tests.properties.runner import table
+from tests.properties.runner import END_OF_TIME, Person, table
+from tests.properties.strategies import START
 from tracker.domain.claims import is_claim
 from tracker.domain.events import Event
 from tracker.domain.lineup import Lineup
 from tracker.domain.model import FoldSettings
+from tracker.domain.outputs import DropOff, SessionClosed, Transition
 from tracker.domain.state import State, decode_state
 from tracker.domain.units import NEVER
 from tracker.metrics import Tally
 from tracker.stream.canonical import LOG_APPEND_TIME
+from tracker.stream.links import Links
 from tracker.stream.marks import Marks, decode_marks, encode_marks
 from tracker.stream.partition import Compile, PartitionFold
-from tracker.wire.control import Config, Control, Passed, control_headers, encode_control
+from tracker.stream.ports import OutRecord
+from tracker.wire.control import (
+    Config,
+    Control,
+    Passed,
+    control_headers,
+    encode_control,
+)
 from tracker.wire.decode import decode_canonical
 from tracker.wire.encode import Encoded, OutputEncoder
 from tracker.wire.position import Position
@@ -174,3 +184,49 @@ class Worker:
         for state in found.values():
             state.timer = None
         return found
+
+
+def send_on(log: Log, worker: Worker) -> None:
+    """Let the worker read on; append what it addresses to its own log."""
+    while worker.position.offset < log.end:
+        batch = [record for record in log.records if record.offset >= worker.position.offset]
+        before = len(worker.sent)
+        worker.handle(batch, log.end)
+        for record in worker.sent[before:]:
+            assert record.partition == 0
+            log.add(record.key or None, record.value, record.headers)
+
+
+def ingested(told: Event, links: Links) -> tuple[str, list[OutRecord]]:
+    """(whose an event is, the links that it states), as ingest would have it."""
+    person = f"c:{told.customer_id}" if told.customer_id else f"a:{told.anonymous_id}"
+    out: list[OutRecord] = []
+    if told.customer_id is not None and told.anonymous_id is not None:
+        links.merge(told, person, out, 0)
+    links.claim(told, person, out, 0)
+    return person, out
+
+
+def append(log: Log, links: Links, told: Event) -> None:
+    """An event as ingest appends it to the only partition, with the links that it states."""
+    person, out = ingested(told, links)
+    log.event(told, person)
+    for record in out:
+        log.add(record.key, record.value or b"", record.headers)
+
+
+def retold(worker: Worker, name: str = "c:p") -> Person:
+    """What the worker said of somebody, and their state, as a runner's person."""
+    person = Person(name=name)
+    kinds: dict[str, type[Any]] = {
+        TOPICS.transitions: Transition,
+        TOPICS.dropoffs: DropOff,
+        TOPICS.sessions: SessionClosed,
+    }
+    for topic, key, value in worker.said:
+        if topic in kinds and key == name.encode():
+            person.out.append(msgspec.json.decode(value, type=kinds[topic]))
+    if name in worker.states:
+        person.state = worker.people()[name]
+    person.watermark = START + 2 * END_OF_TIME
+    return person

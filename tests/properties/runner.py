@@ -15,9 +15,10 @@ from tests.oracle.shapes import units
 from tests.oracle.table import NETTBUTIKK
 from tests.oracle.table import Table as Shop
 from tests.properties.strategies import Arrival
+from tracker.domain import merging
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings, QuietHours
-from tracker.domain.outputs import DropOff, Output, SessionClosed, Transition, Withheld
+from tracker.domain.outputs import AbsorbState, DropOff, Output, SessionClosed, Transition, Withheld
 from tracker.domain.state import State, decode_state, encode_state, new_state
 from tracker.domain.step import Outcome, accept, advance, next_due
 from tracker.domain.table import Table, compile_table
@@ -236,3 +237,14 @@ def standing_said(person: Person) -> dict[str, object]:
         "phase": None if track.journey is None else phases[track.journey.path[-1]],
         "armed": facts.armed.event_id if facts.armed is not None else None,
     }
+
+
+def merged(visitor: Person, customer: Person, at: int) -> None:
+    """What the log does with a link: the visitor's past goes to the customer."""
+    out: list[Output] = []
+    merging.merge(visitor.state, "p", at, visitor.table, visitor.watermark, out)
+    visitor.out += out
+    for output in out:
+        if isinstance(output, AbsorbState):
+            arguments = output.source, output.ts, output.payload, customer.table, customer.watermark, customer.out
+            assert merging.absorb(customer.state, *arguments)

@@ -169,3 +169,21 @@ def late(draw: st.DrawFn, events: st.SearchStrategy[list[Event]]) -> list[Arriva
     """Events up to exactly the allowed lateness (1 h) behind a watermark that follows at once."""
     arrivals = delayed(draw, draw(events), LATE_DELAYS)
     return [Arrival(event, at - draw(st.sampled_from((0, 0, 30_000)))) for at, event in arrivals]
+
+
+VISITORS = ("a:v", "a:w", "a:x")
+
+
+NAMES = ("order_id", "cart_id", "checkout_id")
+
+
+@st.composite
+def named(draw: st.DrawFn, number: int, ts: int, customers: tuple[str, ...]) -> Event:
+    """An event of a visitor, a customer or both, which often names one of two orders, carts or checkouts."""
+    made = as_person(draw(event(number, ts)), draw(st.sampled_from((*VISITORS, *VISITORS, *customers))))
+    given_ids = {name: f"{name}{draw(st.integers(1, 2))}" for name in draw(st.sets(st.sampled_from(NAMES), max_size=2))}
+    made = msgspec.structs.replace(made, order_id=None, cart_id=None, checkout_id=None)
+    made = msgspec.structs.replace(made, **given_ids)
+    if made.customer_id is not None and draw(st.sampled_from((True, False, False, False))):
+        made.anonymous_id = draw(st.sampled_from(VISITORS))[2:]
+    return made

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.oracle import naive
 from tests.oracle.naive import Fold
 from tests.oracle.table import NETTBUTIKK
-from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.log import TOPICS, Log, Worker, send_on
 from tests.properties.runner import (
     END_OF_TIME,
     Person,
@@ -39,7 +39,6 @@ from tests.properties.strategies import (
     delayed,
     event,
 )
-from tests.properties.test_batches import send_on
 from tracker.domain.events import Event
 from tracker.domain.merging import absorb
 from tracker.domain.model import FoldSettings

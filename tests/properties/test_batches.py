@@ -11,70 +11,12 @@ from hypothesis import strategies as st
 from tests.oracle.naive import fold
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import END_OF_TIME
-from tests.properties.strategies import SHORT_STEPS, START, STEPS, as_person, event
-from tracker.domain.claims import is_claim
+from tests.properties.stories import PEOPLE, logs
+from tests.properties.strategies import START
 from tracker.domain.events import Event
-from tracker.wire.control import CONTROL_HEADER, FORWARD_HEADER, Merge, control_kind, decode_control
-from tracker.wire.partition import partition_of
+from tracker.wire.control import Merge, control_kind, decode_control
 
 MINUTES = 60_000
-PEOPLE = ("c:p", "c:q", "a:v", "a:w")
-
-
-@st.composite
-def logs(
-    draw: st.DrawFn, kinds: tuple[str, ...] = ("event",) * 8 + ("late", "copy", "merge"), longest: int = 14
-) -> Log:
-    """Events of four people, two of them anonymous, with watermarks that follow at different distances, copies of
-    earlier records, and merges. What the tracker sends on to itself is in the log where it would come."""
-    log, worker = Log(), Worker()
-    ts = START
-    reached = START
-    for number in range(draw(st.integers(1, longest))):
-        ts += draw(st.sampled_from(STEPS if draw(st.booleans()) else SHORT_STEPS))
-        kind = draw(st.sampled_from(kinds))
-        person = draw(st.sampled_from(PEOPLE))
-        if kind == "copy" and log.records:
-            copied = draw(st.sampled_from(log.records))
-            log.add(copied.key, copied.value, copied.headers)
-        elif kind == "merge":
-            customer = draw(st.sampled_from(("c:p", "c:p", "c:q")))
-            log.control(Merge(customer, ts), draw(st.sampled_from(("a:v", "a:w"))))
-        else:
-            back = draw(st.sampled_from((1, 30_000, 45 * MINUTES, 60 * MINUTES, 61 * MINUTES))) if kind == "late" else 0
-            made = draw(event(number, ts - back))
-            log.event(as_person(made, person), person)
-        if draw(st.booleans()):
-            reached = max(reached, ts - draw(st.sampled_from((0, 0, 1, 30_000, 45 * MINUTES))))
-            log.watermark(reached)
-        send_on(log, worker)
-    log.watermark(ts + END_OF_TIME)
-    send_on(log, worker)
-    return log
-
-
-def send_on(log: Log, worker: Worker) -> None:
-    """Let the worker read on; append what it addresses to its own log."""
-    while worker.position.offset < log.end:
-        batch = [record for record in log.records if record.offset >= worker.position.offset]
-        before = len(worker.said)
-        worker.handle(batch, log.end)
-        for topic, key, value in worker.said[before:]:
-            if topic == TOPICS.events:
-                assert partition_of(key, 1) == 0
-                log.add(key, value, [_header(key, value)])
-
-
-def _header(key: bytes, value: bytes) -> tuple[str, bytes]:
-    if value[:1] != b"{":
-        return CONTROL_HEADER, b"absorb"
-    if b'"event_id"' in value:
-        return FORWARD_HEADER, b"1"
-    if b'"token"' in value:
-        return CONTROL_HEADER, b"unmerge"
-    if b'"person"' not in value and b'"customer"' not in value:
-        return CONTROL_HEADER, b"erase"
-    return CONTROL_HEADER, b"claim" if is_claim(key) else b"merge"
 
 
 @given(

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracle.links import joined
 from tests.oracle.naive import Fold, fold, overtaken
-from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.log import TOPICS, Log, Worker, append, retold, send_on
 from tests.properties.runner import (
     END_OF_TIME,
     drop_offs_of,
@@ -22,29 +21,11 @@ from tests.properties.runner import (
     standing_of,
     standing_said,
 )
-from tests.properties.strategies import DAY, MINUTE, SHORT_STEPS, START, as_person, event
-from tests.properties.test_batches import send_on
-from tests.properties.test_merges import retold
+from tests.properties.strategies import DAY, MINUTE, SHORT_STEPS, START, VISITORS, as_person, named
 from tracker.domain.claims import CLAIM_TTL, is_claim
 from tracker.domain.events import Event, Item
 from tracker.domain.outputs import DropOff
 from tracker.stream.links import Links
-from tracker.stream.ports import OutRecord
-
-VISITORS = ("a:v", "a:w", "a:x")
-NAMES = ("order_id", "cart_id", "checkout_id")
-
-
-def append(log: Log, links: Links, told: Event) -> None:
-    """An event as ingest appends it, with the links that it states."""
-    person = f"c:{told.customer_id}" if told.customer_id else f"a:{told.anonymous_id}"
-    out: list[OutRecord] = []
-    if told.customer_id is not None and told.anonymous_id is not None:
-        links.merge(told, person, out, 0)
-    links.claim(told, person, out, 0)
-    log.event(told, person)
-    for record in out:
-        log.add(record.key, record.value or b"", record.headers)
 
 
 @dataclass(frozen=True)
@@ -69,18 +50,6 @@ def told(order: Sequence[Event], end: int) -> Log:
     log.watermark(end)
     send_on(log, worker)
     return log
-
-
-@st.composite
-def named(draw: st.DrawFn, number: int, ts: int, customers: tuple[str, ...]) -> Event:
-    """An event of a visitor, a customer or both, which often names one of two orders, carts or checkouts."""
-    made = as_person(draw(event(number, ts)), draw(st.sampled_from((*VISITORS, *VISITORS, *customers))))
-    given_ids = {name: f"{name}{draw(st.integers(1, 2))}" for name in draw(st.sets(st.sampled_from(NAMES), max_size=2))}
-    made = msgspec.structs.replace(made, order_id=None, cart_id=None, checkout_id=None)
-    made = msgspec.structs.replace(made, **given_ids)
-    if made.customer_id is not None and draw(st.sampled_from((True, False, False, False))):
-        made.anonymous_id = draw(st.sampled_from(VISITORS))[2:]
-    return made
 
 
 @st.composite

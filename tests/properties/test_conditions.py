@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.oracle import conditions as oracle
 from tests.oracle.naive import distinct, fold
 from tests.oracle.table import NETTBUTIKK
-from tests.properties.log import Log, Worker
+from tests.properties.log import Log, Worker, send_on
 from tests.properties.runner import Person, table
 from tests.properties.strategies import (
     AFTERS,
@@ -29,7 +29,6 @@ from tests.properties.strategies import (
     late,
     scripts,
 )
-from tests.properties.test_batches import send_on
 from tracker.domain import rules, segments
 from tracker.domain.conditions import Condition, Count, Property, Range, Since
 from tracker.domain.events import Event

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.oracle.naive import fold
-from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.log import TOPICS, Log, Worker, send_on
 from tests.properties.runner import END_OF_TIME, Person, table
 from tests.properties.strategies import (
     CARTS,
@@ -25,7 +25,6 @@ from tests.properties.strategies import (
     honest,
     scripts,
 )
-from tests.properties.test_batches import send_on
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings
 from tracker.domain.outputs import Transition

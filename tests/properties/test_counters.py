@@ -10,7 +10,7 @@ from hypothesis import given
 
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import table
-from tests.properties.test_batches import logs
+from tests.properties.stories import logs
 
 PHASES = table().courses[0].phase_ids
 

@@ -12,11 +12,10 @@ from hypothesis import given
 
 from tests.oracle.naive import Fold, distinct, fold
 from tests.oracle.shapes import Journey, Scored
-from tests.properties.log import TOPICS, Log, Worker
+from tests.properties.log import TOPICS, Log, Worker, retold
 from tests.properties.runner import END_OF_TIME, Person
+from tests.properties.stories import PEOPLE, Story, logs, long_stories, stories
 from tests.properties.strategies import START, Arrival, honest, late, scripts
-from tests.properties.test_batches import PEOPLE, logs
-from tests.properties.test_merges import Story, long_stories, retold, stories
 from tracker.domain import state
 from tracker.domain.counters import Counts, count
 from tracker.domain.events import Event

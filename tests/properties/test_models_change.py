@@ -15,8 +15,8 @@ from tests.oracle import naive
 from tests.oracle.table import NETTBUTIKK
 from tests.properties.log import CONFIG, Log, Worker
 from tests.properties.runner import Person, moves_of, moves_said
+from tests.properties.stories import PEOPLE, logs
 from tests.properties.strategies import as_person, scripts
-from tests.properties.test_batches import PEOPLE, logs
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings, Model, Phase
 from tracker.domain.outputs import Transition

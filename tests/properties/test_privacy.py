@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracle.privacy import Known, People
+from tests.properties.apart import take_apart
 from tests.properties.cluster import Cluster
-from tests.properties.log import Log, LogRecord, Worker
+from tests.properties.log import Log, LogRecord, Worker, retold, send_on
 from tests.properties.runner import (
     END_OF_TIME,
     NEVER,
@@ -37,12 +38,9 @@ from tests.properties.strategies import (
     as_person,
     event,
     honest,
+    named,
     scripts,
 )
-from tests.properties.test_batches import send_on
-from tests.properties.test_claims import named
-from tests.properties.test_merges import retold
-from tests.properties.test_unmerge import take_apart
 from tracker.domain.events import Consent, Event
 from tracker.domain.model import FoldSettings
 from tracker.domain.outputs import Transition

@@ -13,6 +13,7 @@ from tests.oracle.shapes import units
 from tests.oracle.triggers import Judge, overtaken
 from tests.properties.log import TOPICS, Log, Worker
 from tests.properties.runner import NEVER, Person
+from tests.properties.stories import logs
 from tests.properties.strategies import (
     BACKLOG,
     DAY,
@@ -25,7 +26,6 @@ from tests.properties.strategies import (
     honest,
     late,
 )
-from tests.properties.test_batches import logs
 from tracker.domain.events import Event
 from tracker.domain.model import Cap, FoldSettings, QuietHours, Rule
 from tracker.domain.outputs import Trigger, TriggerWithheld

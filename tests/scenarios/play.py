@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 
 from tests.oracle.links import joined
-from tests.properties.log import TOPICS, Log, LogRecord, Worker
+from tests.properties.log import TOPICS, Log, LogRecord, Worker, send_on
 from tests.properties.runner import Person
-from tests.properties.test_batches import send_on
 from tracker.demo.scenarios import Expected, Overrides, Scenario, load_scenarios, moment_of, same_way, text_of
 from tracker.domain.erasure import erase, erased_state
 from tracker.domain.events import Event, is_identity

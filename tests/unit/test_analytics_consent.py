@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.properties.log import CONFIG, TOPICS, Worker
+from tests.properties.log import CONFIG, TOPICS, Worker, send_on
 from tests.properties.runner import table
-from tests.properties.test_batches import send_on
-from tests.unit.test_erasure import HOUR, START, Told, erased_too, grant, past_of, read, refuse
+from tests.unit.told import HOUR, START, Told, erased_too, grant, past_of, read, refuse
 from tracker.domain.events import Consent
 from tracker.domain.model import FoldSettings
 from tracker.domain.state import State

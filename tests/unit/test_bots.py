@@ -5,7 +5,7 @@ import json
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 from fake_useragent.utils import load
 
-from tests.unit.test_canonical import NOW, TOPICS, Raw, taken
+from tests.unit.raw import NOW, TOPICS, Raw, taken
 from tracker.domain.events import Event
 from tracker.domain.model import FoldSettings
 from tracker.domain.outputs import Output

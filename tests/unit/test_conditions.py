@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.properties.runner import Person
+from tests.properties.runner import Person, merged
 from tests.properties.strategies import DAY, HOUR, MINUTE, START
-from tests.unit.test_orders import merged
 from tracker.domain import rules, segments
 from tracker.domain.conditions import Condition
 from tracker.domain.events import Event, Item

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_canonical import NOW, TOPICS, Raw, event
+from tests.unit.raw import NOW, TOPICS, Raw, event
 from tracker.domain.events import Event
 from tracker.errors import SettingError
 from tracker.metrics import Tally

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.properties.runner import Person
+from tests.properties.runner import Person, merged
 from tests.properties.strategies import HOUR, MINUTE, START
-from tracker.domain import merging
 from tracker.domain.events import Event, Item
 from tracker.domain.model import FoldSettings
-from tracker.domain.outputs import AbsorbState, DropOff, Output, Sales, Transition, Withheld
+from tracker.domain.outputs import DropOff, Sales, Transition, Withheld
 from tracker.domain.table import Table, compile_table
 from tracker.journeys.loader import load
 
@@ -24,17 +23,6 @@ def event(number: int, minute: int, type_: str, who: str = "c:p", **fields: obje
     for name, value in fields.items():
         setattr(made, name, value)
     return made
-
-
-def merged(visitor: Person, customer: Person, at: int) -> None:
-    """What the log does with a link: the visitor's past goes to the customer."""
-    out: list[Output] = []
-    merging.merge(visitor.state, "p", at, visitor.table, visitor.watermark, out)
-    visitor.out += out
-    for output in out:
-        if isinstance(output, AbsorbState):
-            arguments = output.source, output.ts, output.payload, customer.table, customer.watermark, customer.out
-            assert merging.absorb(customer.state, *arguments)
 
 
 def kinds(person: Person) -> list[str]:

@@ -72,7 +72,8 @@ def compile_condition(
     if condition.property is not None:
         parts.append(_property(condition.property, PropertyIs))
     if condition.known is not None:
-        memory.known += [condition.known.name] if condition.known.name not in memory.known else []
+        if condition.known.name not in memory.known:
+            memory.known.append(condition.known.name)
         parts.append(_property(condition.known, IsKnown))
     if condition.segment:
         parts.append(InSegment(condition.segment, [segments[name] for name in condition.segment if name in segments]))

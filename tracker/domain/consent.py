@@ -99,10 +99,12 @@ def admit(state: State, legacy: Legacy, table: Table, out: list[Output]) -> bool
             person=said.person, consent_marketing=said.consent_marketing, consent_analytics=said.consent_analytics
         )
         legacy.said = Said()
-    before = [raw for raw in legacy.recent if decode_event(raw).ts < state.shut]
-    if before:
-        _note_marketing(state, _marketing(before))
-        legacy.recent = [raw for raw in legacy.recent if raw not in before]
+    before: list[bytes] = []
+    since: list[bytes] = []
+    for raw in legacy.recent:
+        (before if decode_event(raw).ts < state.shut else since).append(raw)
+    _note_marketing(state, _marketing(before))
+    legacy.recent = since
     return True
 
 
@@ -197,9 +199,11 @@ def _versions(state: State) -> Iterator[Facts]:
 
 
 def _marketing(recent: Iterable[bytes]) -> list[Statement]:
-    events = [event for event in map(decode_event, recent) if event.consent is not None]
-    told = [(event.ts, event.event_id, event.consent.marketing) for event in events if event.consent is not None]
-    return [(ts, event_id, said) for ts, event_id, said in told if said is not None]
+    return [
+        (event.ts, event.event_id, said)
+        for event in map(decode_event, recent)
+        if event.consent is not None and (said := event.consent.marketing) is not None
+    ]
 
 
 def _grants(recent: Iterable[bytes]) -> list[Statement]:

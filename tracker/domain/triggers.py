@@ -211,7 +211,8 @@ def _join_group(facts: Facts, spec: Rule, pending: Pending, table: Table) -> Non
 
 
 def _fires_at(facts: Facts, pending: Pending, table: Table) -> int:
-    return min(_ready_at(facts, pending, table), max(_wanted_at(facts, pending, table) + LONGEST_DEFERRAL, pending.at))
+    wanted = _wanted_at(facts, pending, table)
+    return min(_ready_at(wanted, facts, pending, table), max(wanted + LONGEST_DEFERRAL, pending.at))
 
 
 def _wanted_at(facts: Facts, pending: Pending, table: Table) -> int:
@@ -225,9 +226,9 @@ def _wanted_at(facts: Facts, pending: Pending, table: Table) -> int:
     return at
 
 
-def _ready_at(facts: Facts, pending: Pending, table: Table) -> int:
-    """When nothing defers it any more; it may be too late then."""
-    at = max(_wanted_at(facts, pending, table), pending.at)
+def _ready_at(wanted: int, facts: Facts, pending: Pending, table: Table) -> int:
+    """When nothing defers any more what is `wanted` at that time; it may be too late then."""
+    at = max(wanted, pending.at)
     trigger = table.triggers.get(pending.rule)
     if trigger is None or trigger.spec.service:
         return at
@@ -248,8 +249,10 @@ def _judge(facts: Facts, pending: Pending, trigger: TriggerRule, at: int, table:
     consent = facts.consent_marketing
     allowed = spec.service or (table.settings.consent_default if consent is None else consent[2])
     why = None if allowed else "consent"
-    if why is None and _ready_at(facts, pending, table) > _wanted_at(facts, pending, table) + LONGEST_DEFERRAL:
-        why = "deferred_too_long"
+    if why is None:
+        wanted = _wanted_at(facts, pending, table)
+        if _ready_at(wanted, facts, pending, table) > wanted + LONGEST_DEFERRAL:
+            why = "deferred_too_long"
     order = _order_of(facts, pending.key) if spec.key == "order" else None
     message = Trigger(
         id=derive(facts.person, spec.id, pending.key, pending.due),

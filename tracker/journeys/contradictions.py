@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from tracker.domain.conditions import Condition
 from tracker.journeys import words
 
@@ -72,4 +70,4 @@ def _atoms(condition: Condition) -> Iterator[tuple[str, Any]]:
 
 
 def _alone(atom: tuple[str, Any]) -> Condition:
-    return msgspec.structs.replace(Condition(), **{atom[0]: atom[1]})
+    return Condition(**{atom[0]: atom[1]})

@@ -199,7 +199,7 @@ def svg(drawn: Diagram) -> str:
             parts += _words(lines, LEFT, y, "type")
             y += len(lines) * LINE + 5
         y += LINE
-    return _DOCUMENT.format(height=y + 12, title=escape(drawn.title), body="\n".join(parts))
+    return _DOCUMENT.format(width=PAGE, height=y + 12, title=escape(drawn.title), body="\n".join(parts))
 
 
 def _words(lines: list[str], x: int, y: int, kind: str) -> list[str]:
@@ -212,7 +212,7 @@ def _words(lines: list[str], x: int, y: int, kind: str) -> list[str]:
 _RULE, _STRONG = re.compile(r"^(\w+):(?= )"), r"<tspan class='rule'>\1</tspan>:"
 """A rule's id at the beginning of its sentence stands out."""
 _DOCUMENT = """<svg xmlns="http://www.w3.org/2000/svg"
- width="760" height="{height}" viewBox="0 0 760 {height}" role="img" aria-label="{title}">
+ width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">
 <style>
 text {{ font-family: system-ui, sans-serif; font-size: 13px; fill: #1c2733; }}
 .title {{ font-size: 18px; font-weight: 600; }} .name {{ font-size: 15px; font-weight: 600; }}
@@ -223,7 +223,7 @@ rect {{ stroke: #44525f; stroke-width: 1.5; }}
 </style>
 <defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="4" orient="auto">
 <path d="M0 0L8 4L0 8z" fill="#44525f"/></marker></defs>
-<rect x="0" y="0" width="760" height="{height}" style="fill:#fff;stroke:none"/>
+<rect x="0" y="0" width="{width}" height="{height}" style="fill:#fff;stroke:none"/>
 {body}
 </svg>
 """

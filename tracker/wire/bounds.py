@@ -152,5 +152,5 @@ def _bad_text(field: str, given: str, most: int) -> NoReturn:
     raise BadEvent("text_too_long", f"{field} has {len(given)} characters ({given[:40]!r}…); allowed: {most}")
 
 
-def _bad_number(field: str, given: float, allowed: str) -> NoReturn:
+def _bad_number(field: str, given: object, allowed: str) -> NoReturn:
     raise BadEvent("bad_number", f"{field} is {given!r:.60}; allowed: {allowed}")
