@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracker.commands.options import json_option, with_settings
-from tracker.commands.output import count_progress, print_json, print_table, time_text
+from tracker.commands.output import count_progress, number_of, print_json, print_table, time_text
 from tracker.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def replay(settings: Settings, reason: str | None, as_json: bool) -> None:
     if as_json:
         print_json(done._asdict())
         return
-    click.echo(f"{done.sent} records sent again.")
+    click.echo(f"{number_of(done.sent, 'record')} sent again.")
     for count, why in (
         (done.too_large, "too large, or the letters do not hold them and where they came from they are no more"),
         (done.sealed, "encrypted, and TRACKER_DEAD_LETTERS_KEY does not open them"),

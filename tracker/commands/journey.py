@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from tracker.commands.options import json_option, with_settings
-from tracker.commands.output import print_json, printable, time_text
+from tracker.commands.output import number_of, print_json, printable, time_text
 from tracker.domain.claims import is_claim
 from tracker.domain.events import EVENT_TYPES
 from tracker.domain.model import Model
@@ -253,7 +253,9 @@ def lines(shown: dict[str, Any], models: Sequence[Model]) -> list[str]:
         if of_model := _journey_lines(shown["other_models"].get(model.id, {}), model):
             text += [f"  by {model.id}", *of_model]
     if session := shown["session"]:
-        text.append(f"  in a session since {time_text(session['started_at'])}, {session['event_count']} events")
+        text.append(
+            f"  in a session since {time_text(session['started_at'])}, {number_of(session['event_count'], 'event')}"
+        )
     if cart := shown["cart"]:
         text.append(f"  cart         {', '.join(map(_item, cart['items']))}")
     if armed := shown["armed"]:
@@ -279,7 +281,8 @@ def lines(shown: dict[str, Any], models: Sequence[Model]) -> list[str]:
         text.append(f"  order        {time_text(order['ts'])}  {order['order_id']}  {money}{gone}")
     if shown["revenue"]:
         money = ", ".join(f"{value:,.2f} {currency}".rstrip() for currency, value in shown["revenue"].items())
-        text.append(f"  in all       {shown['order_count']} orders, {money}; {shown['sessions']} sessions")
+        orders, sessions = number_of(shown["order_count"], "order"), number_of(shown["sessions"], "session")
+        text.append(f"  in all       {orders}, {money}; {sessions}")
     if shown["consent"]:
         said = ", ".join(f"{name} {'yes' if given else 'no'}" for name, given in shown["consent"].items())
         text.append(f"  consent      {said}")

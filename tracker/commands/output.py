@@ -45,6 +45,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def number_of(count: int, what: str) -> str:
+    """A number of things: `1 order`, `1,200 orders`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def time_text(ms: int | None) -> str:
     """A time for people: UTC, to the second."""
     if ms is None:

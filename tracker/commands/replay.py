@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from tracker.commands.options import json_option, with_settings
-from tracker.commands.output import print_json, replay_progress, time_text
+from tracker.commands.output import number_of, print_json, replay_progress, time_text
 from tracker.settings import Settings
 
 
@@ -74,7 +74,7 @@ def replay(
         return
     shifted = f", shifted by {done.shift / 1000:+,.0f} s" if done.shift else ""
     click.echo(
-        f"{done.events:,} events from {time_text(done.first)} to {time_text(done.last)}{shifted} in "
+        f"{number_of(done.events, 'event')} from {time_text(done.first)} to {time_text(done.last)}{shifted} in "
         f"{done.seconds:.1f} s; the tracker has published all up to {time_text(done.end)}."
     )
     if left_out:

@@ -321,7 +321,7 @@ class PartitionFold:
 
 def _person(key: bytes | None) -> bytes:
     if key is None or key[1:2] != b":":
-        raise BadEvent("missing_key", f"the key is {key!r:.60}; allowed: the person id, c:… or a:…")
+        raise BadEvent("missing_key", f"the key is {key!r:.60}; allowed: whose it is, c:…, a:… or b:…")
     return key
 
 
