@@ -89,6 +89,13 @@ def test_each_refund_is_told_once_and_a_full_one_without_them_is_of_all() -> Non
     assert whole.value == 20.0
 
 
+def test_refunds_without_ids_are_told_apart_by_their_places() -> None:
+    refunds = [{"total": "-5.00"}, {"total": "-15.00"}]
+    _, once = read(status="processing", refunds=refunds[:1])
+    both = read(status="refunded", refunds=refunds)
+    assert once.event_id == both[0].event_id != both[1].event_id
+
+
 def test_a_payment_that_fails_twice_fails_twice() -> None:
     ids = {read(status="failed", date_modified_gmt=f"2026-03-02T09:0{minute}:00")[0].event_id for minute in (5, 5, 6)}
     assert len(ids) == 2

@@ -52,6 +52,13 @@ def test_a_canonical_record_is_taken_as_it_is() -> None:
     assert canonical is value
 
 
+@pytest.mark.parametrize("more", [{}, {"ts": "2023-11-14T22:13:20Z"}], ids=["as it is", "mended"])
+def test_sums_in_nok_and_in_small_letters_are_sums_of_one_currency(more: dict[str, Any]) -> None:
+    event, _, value = read_event(record(currency="nok", **more))
+    assert event.currency == "NOK"
+    assert decode_canonical(value) == event
+
+
 @pytest.mark.parametrize("ts", [1_700_000_000, 1_700_000_000_000_000, 1_700_000_000_000_000_000])
 def test_a_time_in_another_unit_is_taken_for_what_it_is_and_flagged(ts: int) -> None:
     event, _, value = read_event(record(ts=ts))

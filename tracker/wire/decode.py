@@ -79,22 +79,27 @@ def read_event(value: bytes | None, stamp: int | None = None) -> tuple[Event, st
 
 def finished(event: Event, value: bytes) -> tuple[Event, str, bytes]:
     """(event, person id, canonical bytes) of an event that was decoded from these bytes. Raises `BadEvent`."""
-    asked, ts = event.flags, event.ts
+    asked, ts, currency = event.flags, event.ts, event.currency
     event.flags = None  # ours to set, not a shop's
     person = _checked(event, value)
-    return event, person, value if asked is None and event.ts == ts else _encode(event)
+    as_it_is = asked is None and event.ts == ts and event.currency == currency
+    return event, person, value if as_it_is else _encode(event)
 
 
 def _checked(event: Event, value: bytes) -> str:
-    """The person id. A time in seconds or microseconds is taken for what it is."""
+    """The person id. A time in seconds or microseconds is taken for what it is, and so is `nok`."""
     try:
-        return check(event, value)
+        person = check(event, value)
     except BadEvent as error:
         if error.reason != "bad_ts" or (ts := scaled(event.ts)) is None:
             raise
-    event.ts = ts
-    event.flags = [TS_RESCALED]
-    return check(event, value)
+        event.ts = ts
+        event.flags = [TS_RESCALED]
+        person = check(event, value)
+    currency = event.currency
+    if currency is not None and not currency.isupper():
+        event.currency = currency.upper()
+    return person
 
 
 def quick(value: bytes | None) -> Event | None:

@@ -117,8 +117,9 @@ def _order(order: dict[str, Any], what: str, stamp: int) -> list[Event]:
         elif kinds == ("order_refunded",) and refunds:
             kinds = ()  # each of them is told below
     events = [_event(order, kind, own, order_id, status, stamp) for kind in kinds]
-    for refund in refunds:
-        event = _event(order, "order_refunded", own, order_id, str(refund.get("id")), stamp)
+    for place, refund in enumerate(refunds):
+        which = text_id(refund.get("id"), f"refunds[{place}].id") or f"refunds[{place}]"
+        event = _event(order, "order_refunded", own, order_id, which, stamp)
         event.value, event.items = abs(number(refund.get("total"), "refunds.total") or 0), None
         events.append(event)
     return events
