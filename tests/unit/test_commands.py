@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -25,8 +26,10 @@ from tracker.journeys.loader import load
 from tracker.settings import Settings
 from tracker.stream.erasing import Erased
 from tracker.stream.replay import Replayed, Sent
+from tracker.wire.deadletters import DeadLetter, Origin
 
 T0 = 1_772_442_000_000
+KASSE = Path(__file__).parents[2] / "docs" / "examples" / "kasse.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -292,6 +295,32 @@ def test_a_replay_says_how_many_lines_it_left_out(monkeypatch: pytest.MonkeyPatc
     file.write_text("")
     assert "2 lines left out: no canonical events." in call("replay", str(file), "--skip-bad").stdout
     assert json.loads(call("replay", str(file), "--skip-bad", "--json").stdout)["left_out"] == 2
+
+
+def test_dead_letters_are_one_line_each_and_steer_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = Origin("shop.clicks", 0, 7, T0)
+    letter = DeadLetter("not_json", "JSON is malformed", origin, None, b"{\n\t\x1b[2J\xff", (), 7, pointer=False)
+    monkeypatch.setattr("tracker.wiring.list_dead_letters", lambda *_, **__: [letter])
+    _, line = call("dead-letters", "list").stdout.splitlines()
+    assert line.split("\t")[-1] == r"{\n\t\x1b[2J\xff"
+
+
+@pytest.mark.parametrize("command", ["read", "check", "replay"])
+def test_a_file_that_is_damaged_is_one_line_without_a_traceback(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl.gz"
+    file.write_bytes(gzip.compress(b"{}" * 100)[:10] + b"\xff" * 20)
+    arguments = {"read": ["dialects", "read"], "check": ["dialects", "check", str(KASSE)], "replay": ["replay"]}
+    result = call(*arguments[command], str(file))
+    assert result.exit_code == 2
+    assert "cannot be read" in result.stderr
+
+
+def test_a_sample_that_is_nested_too_deeply_is_refused_as_a_record_is(tmp_path: Path) -> None:
+    file = tmp_path / "deep.json"
+    file.write_text('{"a":' * 50_000)
+    result = call("dialects", "read", str(file))
+    assert result.exit_code == 1
+    assert "deep.json:1: too_deep" in result.stderr
 
 
 def test_somebody_never_seen_is_named_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

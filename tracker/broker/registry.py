@@ -13,11 +13,13 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx
 
 from tracker.errors import BadEvent, Unavailable
 from tracker.wire.envelopes import Decoder, schema_id
-from tracker.wire.schemas import SchemaText, decoder_of
+from tracker.wire.schemas import UNREADABLE, SchemaText, decoder_of
 
 ASK_AGAIN = 60.0
 """Seconds for which a schema that the registry does not know is not asked for again."""
 TIMEOUT = 10.0
+_NOT_OURS = {401, 403, 407, 408, 425, 429}
+"""Of the answers that blame the question those that say nothing about the schema: who asks, and how often."""
 _FAILURES = (httpx.HTTPError, OSError)
 
 log = logging.getLogger(__name__)
@@ -64,13 +66,15 @@ class SchemaRegistry:
                 schema = await self._descriptors.get_schema(number, fmt="serialized")
             return decoder_of(await self._text(schema))
         except SchemaRegistryError as error:
-            if error.http_status_code != 404:
+            status = error.http_status_code
+            if not 400 <= status < 500 or status in _NOT_OURS:
                 raise Unavailable(f"the schema registry at {self._shown} refused schema {number}: {error}") from error
+            # some answer 400 or 422 where the number, which any record may hold, can be no id of theirs
             return BadEvent("no_schema", f"the schema registry at {self._shown} does not know schema {number}")
         except _FAILURES as error:
             raise Unavailable(f"the schema registry at {self._shown} did not answer: {error!r}") from error
-        except ValueError as error:
-            return BadEvent("no_schema", f"schema {number}: {error}")
+        except UNREADABLE as error:
+            return BadEvent("no_schema", f"schema {number}: {error if isinstance(error, ValueError) else repr(error)}")
 
     async def _text(self, schema: Schema) -> SchemaText:
         """A schema with all that it refers to."""

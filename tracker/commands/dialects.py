@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from inspect import getdoc, getmodule
@@ -16,7 +17,7 @@ import msgspec
 import orjson
 
 from tracker.commands.options import json_option
-from tracker.commands.output import print_json, print_table
+from tracker.commands.output import print_json, print_table, printable
 from tracker.errors import BadEvent, SettingError
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _show(reader: Reader, files: Sequence[str], headers: Sequence[str]) -> None:
                 reading = reader(sample, stamp)
             except (BadEvent, *UNEXPECTED) as error:
                 refused += 1
-                click.echo(f"{sample.origin}: {error if isinstance(error, BadEvent) else repr(error)}", err=True)
+                said = str(error) if isinstance(error, BadEvent) else repr(error)
+                click.echo(printable(f"{sample.origin}: {said}"), err=True)
                 continue
             records[reading.dialect] += 1
             events += len(reading.events)
@@ -134,11 +136,11 @@ def _samples(file: str, headers: Sequence[tuple[str, bytes | None]]) -> Iterator
     try:
         raw = Path(file).read_bytes()
         raw = gzip.decompress(raw) if file.endswith(".gz") else raw
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SettingError(f"{file}: cannot be read: {error}") from None
     try:
         whole = msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
-    except ValueError:  # one a line, or what is said when a reader refuses it
+    except (ValueError, RecursionError):  # one a line, or what is said when a reader refuses it
         for number, line in enumerate(raw.splitlines(), 1):
             if line.strip():
                 yield Sample(line, headers, f"{file}:{number}")

@@ -26,8 +26,9 @@ def print_json(data: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on a terminal, tab-separated lines elsewhere."""
+    """A table on a terminal, tab-separated lines elsewhere; what does not print is shown as escapes in both."""
     console = Console()
+    rows = [[printable(cell) for cell in row] for row in rows]
     if not console.is_terminal:
         for row in (columns, *rows):
             click.echo("\t".join(row))

@@ -4,6 +4,7 @@ replay."""
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,5 +133,5 @@ def _lines(path: Path) -> Iterator[bytes]:
         else:
             with path.open("rb") as plain:
                 yield from plain
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SettingError(f"{path}: cannot be read: {error}") from error

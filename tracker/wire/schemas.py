@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from io import BytesIO
 from typing import Any, NamedTuple
 
 import fastavro
 import orjson
+from fastavro._read_py import schemaless_reader as read_in_python
 from google.protobuf import (
     any_pb2,
     descriptor_pb2,
@@ -29,7 +30,7 @@ from tracker.errors import BadEvent
 from tracker.wire.envelopes import Decoder
 
 _WELL_KNOWN = (any_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
-_UNREADABLE = (
+UNREADABLE = (
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -39,7 +40,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-"""What the Avro reader raises is whatever its parts raise."""
+"""What the readers of schemas and of Avro raise is whatever their parts raise."""
 _MOST_INDEXES = 64
 """How deep a Protobuf message may lie in others."""
 
@@ -77,13 +78,41 @@ def _avro(schema: SchemaText) -> Decoder:
     except fastavro.schema.SchemaParseException as error:
         raise ValueError(f"the Avro schema cannot be used: {error!r}") from None
 
+    # The compiled reader has no bound: where a type holds itself, a small record could nest it until the process dies.
+    read = read_in_python if _holds_itself(writer, named) else fastavro.schemaless_reader
+
     def decode(payload: bytes) -> bytes:
         try:
-            return orjson.dumps(fastavro.schemaless_reader(BytesIO(payload), writer, None), default=_plain)
-        except _UNREADABLE as error:
+            return orjson.dumps(read(BytesIO(payload), writer, None), default=_plain)
+        except UNREADABLE as error:
             raise BadEvent("bad_payload", f"the payload does not fit its Avro schema: {error!r:.200}") from None
 
     return decode
+
+
+def _holds_itself(schema: Any, named: Mapping[str, Any]) -> bool:
+    """Whether any type in a parsed schema holds itself; `named` has the types by name."""
+    within: set[str] = set()
+    done: set[str] = set()
+
+    def look(part: Any) -> bool:
+        if isinstance(part, list):
+            return any(look(one) for one in part)
+        if isinstance(part, str):
+            return part in within or (part in named and part not in done and look(named[part]))
+        kind = part["type"]
+        if not isinstance(kind, str):
+            return look(kind)
+        if kind in ("record", "error"):
+            name = part["name"]
+            within.add(name)
+            found = any(look(field["type"]) for field in part["fields"])
+            within.discard(name)
+            done.add(name)
+            return found
+        return look(part["items"] if kind == "array" else part["values"] if kind == "map" else [])
+
+    return look(schema)
 
 
 def _protobuf(schema: SchemaText) -> Decoder:
