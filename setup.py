@@ -27,7 +27,11 @@ HOT_PATH = (
     "tracker/stream/states.py",
     *(
         f"tracker/wire/{name}.py"
-        for name in "bounds dialects/segment/__init__ dialects/segment/track encode reading".split()
+        for name in """
+        bounds encode reading dialects/braze/__init__ dialects/common dialects/ga4/__init__ dialects/ga4/params
+        dialects/segment/__init__ dialects/segment/track dialects/shopify/__init__ dialects/snowplow/__init__
+        dialects/snowplow/described dialects/snowplow/ecommerce dialects/woocommerce
+        """.split()
     ),
 )
 

@@ -436,6 +436,7 @@ def test_list_names_every_dialect_with_what_is_read() -> None:
     listed = json.loads(call("list", "--json").stdout)
     assert [one["dialect"] for one in listed] == ["canonical", *(dialect.name for dialect in DIALECTS)]
     assert all(one["reads"].endswith(".") for one in listed)
+    assert len({one["reads"] for one in listed}) == len(listed)
     assert "Shopify's webhooks" in call("list").stdout
 
 

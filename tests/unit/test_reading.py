@@ -33,6 +33,7 @@ class Hooks(Webhook):
     """Deliveries whose headers say everything but who it was."""
 
     name = "hooks"
+    reads = "Hooks."
     header = "x-hook-topic"
 
     def recognises(self, fields: Fields) -> bool:

@@ -8,7 +8,6 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from inspect import getdoc, getmodule
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,16 +52,11 @@ def list_(as_json: bool) -> None:
     from tracker.wire.dialects import DIALECTS
 
     found = [("canonical", "The tracker's own form.")]
-    found += [(dialect.name, _sentence(getdoc(getmodule(type(dialect))) or "")) for dialect in DIALECTS]
+    found += [(dialect.name, dialect.reads) for dialect in DIALECTS]
     if as_json:
         print_json([{"dialect": name, "reads": reads} for name, reads in found])
     else:
         print_table(("dialect", "what is read"), found)
-
-
-def _sentence(text: str) -> str:
-    """The first one."""
-    return " ".join(text.split()).split(". ")[0].removesuffix(".") + "."
 
 
 @dialects.command

@@ -21,6 +21,10 @@ class Dialect(Protocol):
     def name(self) -> str:
         """As in `TRACKER_DIALECTS`, metrics and docs."""
 
+    @property
+    def reads(self) -> str:
+        """What is read, in a sentence."""
+
     def recognises(self, fields: Fields) -> bool:
         """Whether an object with these fields is of this dialect: true for no other dialect's records, and quick."""
 
@@ -35,6 +39,7 @@ class Webhook(ABC):
     """A dialect whose records were a webhook's requests: what each is about may stand in a header, not in its JSON."""
 
     name: str
+    reads: str
     header: str
     """A record that has a header of this name (in lower case) is of this dialect, whatever its fields are."""
 

@@ -137,6 +137,7 @@ class MappedDialect:
     """A shop's own dialect."""
 
     name: str
+    reads = "What a shop's own mapping says."
     marks: Mapping[str, frozenset[str] | None] | None
     """Top-level fields by which its records are known, and what may stand there."""
     take: Path | None

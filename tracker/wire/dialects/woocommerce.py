@@ -73,6 +73,7 @@ class WooCommerce(Webhook):
     """WooCommerce's webhooks, with their headers or without."""
 
     name = "woocommerce"
+    reads = "WooCommerce's webhooks: orders and customers as its REST API writes them."
     header = HEADER
 
     def recognises(self, fields: Fields) -> bool:

@@ -62,6 +62,7 @@ class Braze:
     """Requests to Braze, and what its Currents exports."""
 
     name = "braze"
+    reads = "Braze: custom events and purchases as sent to /users/track, and what its Currents exports."
 
     def recognises(self, fields: Fields) -> bool:
         """See `Dialect`."""

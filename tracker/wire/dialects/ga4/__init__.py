@@ -8,7 +8,7 @@ import msgspec
 
 from tracker.domain.events import Event
 from tracker.errors import BadEvent
-from tracker.wire.dialects.common import content_id, converted, json_object, text_id, whole
+from tracker.wire.dialects.common import content_id, text_id, whole
 from tracker.wire.dialects.dialect import Fields
 from tracker.wire.dialects.ga4.names import NOT_THE_PERSONS, type_of
 from tracker.wire.dialects.ga4.params import (
@@ -22,73 +22,9 @@ from tracker.wire.dialects.ga4.params import (
     read_params,
     segments,
 )
+from tracker.wire.dialects.ga4.shape import GivenEvent, Param, Record, decoded
 from tracker.wire.times import TS_MISSING, milliseconds
 
-
-class _Event(msgspec.Struct, gc=False):
-    """One of a request's events."""
-
-    name: Any = None
-    params: dict[str, Any] | None = None
-    timestamp_micros: Any = None
-
-
-class _Value(msgspec.Struct, gc=False):
-    string_value: str | None = None
-    int_value: Any = None
-    float_value: Any = None
-    double_value: Any = None
-
-
-class _Param(msgspec.Struct, gc=False):
-    key: str
-    value: _Value | None = None
-
-
-class _Device(msgspec.Struct, gc=False):
-    category: str | None = None
-
-
-class _Record(msgspec.Struct, gc=False):
-    """What is read of a request (up to `user_agent`) and of a row; both have a user id, user properties and a
-    device."""
-
-    user_id: Any = None
-    user_properties: Any = None
-    device: _Device | None = None
-
-    events: list[_Event] | None = None
-    client_id: Any = None
-    app_instance_id: Any = None
-    timestamp_micros: Any = None
-    consent: dict[str, Any] | None = None
-    non_personalized_ads: bool | None = None
-    user_agent: str | None = None
-
-    event_name: Any = None
-    event_timestamp: Any = None
-    user_pseudo_id: Any = None
-    event_bundle_sequence_id: Any = None
-    batch_page_id: Any = None
-    batch_ordering_id: Any = None
-    batch_event_index: Any = None
-    event_params: list[_Param] | None = None
-    items: list[dict[str, Any]] | None = None
-    ecommerce: dict[str, Any] | None = None
-    privacy_info: dict[str, Any] | None = None
-    collected_traffic_source: dict[str, Any] | None = None
-    session_traffic_source_last_click: dict[str, Any] | None = None
-
-
-_OBJECTS = (
-    "device",
-    "consent",
-    "ecommerce",
-    "privacy_info",
-    "collected_traffic_source",
-    "session_traffic_source_last_click",
-)
-_decode = msgspec.json.Decoder(_Record).decode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 _LAST_TURN = 999
@@ -100,6 +36,7 @@ class Ga4:
     """The adapter."""
 
     name = "ga4"
+    reads = "Google Analytics 4: requests of its Measurement Protocol, and rows of its BigQuery export."
 
     def recognises(self, fields: Fields) -> bool:
         """A request has events and the visitor's id; a row has its event's name and time, and parameters or the
@@ -114,7 +51,7 @@ class Ga4:
 
     def events(self, value: bytes, stamp: int) -> list[Event]:
         """The events of a request, or a row's; none of what nobody did, and of those who refused to be measured."""
-        record = _decoded(value)
+        record = decoded(value)
         if record.events is not None:
             return _of_request(record, record.events, stamp)
         if _is_nobodys(record.event_name):
@@ -127,25 +64,7 @@ class Ga4:
 GA4 = Ga4()
 
 
-def _decoded(value: bytes) -> _Record:
-    try:
-        return _decode(value)
-    except (ValueError, RecursionError):
-        return converted(_mended(json_object(value)), _Record, value)
-
-
-def _mended(raw: dict[str, Any]) -> dict[str, Any]:
-    """Without the empty lists that PHP writes for empty objects."""
-    events = raw.get("events")
-    for inner in [raw, *(events if isinstance(events, list) else ())]:
-        if isinstance(inner, dict):
-            for name in ("params", *_OBJECTS):
-                if inner.get(name) in ([], ""):
-                    inner[name] = None
-    return raw
-
-
-def _of_request(request: _Record, events: list[_Event], stamp: int) -> list[Event]:
+def _of_request(request: Record, events: list[GivenEvent], stamp: int) -> list[Event]:
     if not events:
         raise BadEvent("wrong_type", "events is empty; allowed: at least one event")
     customer = text_id(request.user_id, "user_id")
@@ -183,7 +102,7 @@ def _of_request(request: _Record, events: list[_Event], stamp: int) -> list[Even
     return found
 
 
-def _of_row(row: _Record, stamp: int) -> Event:
+def _of_row(row: Record, stamp: int) -> Event:
     params = {param.key: found for param in row.event_params or () if (found := _value(param)) is not None}
     customer, anonymous = text_id(row.user_id, "user_id"), text_id(row.user_pseudo_id, "user_pseudo_id")
     at = row.event_timestamp
@@ -231,7 +150,7 @@ def _type(name: object, field: str) -> str:
     return type_of(name)
 
 
-def _value(param: _Param) -> str | int | float | None:
+def _value(param: Param) -> str | int | float | None:
     """The one value that a parameter has."""
     given = param.value
     if given is None:

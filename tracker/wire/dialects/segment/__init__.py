@@ -43,6 +43,7 @@ class Segment:
 
     def __init__(self, name: str, *, rudder: bool) -> None:
         self.name = name
+        self.reads = f"{'RudderStack' if rudder else 'Segment'}'s calls, each by itself or many in a batch."
         self._rudder = rudder
 
     def recognises(self, fields: Fields) -> bool:

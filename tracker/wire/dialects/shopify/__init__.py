@@ -58,6 +58,7 @@ class Shopify(Webhook):
     """Shopify's webhooks, with their headers or without."""
 
     name = "shopify"
+    reads = "Shopify's webhooks: carts, checkouts, orders, customers and their consent."
     header = HEADER
 
     def recognises(self, fields: Fields) -> bool:

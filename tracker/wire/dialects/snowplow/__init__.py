@@ -49,6 +49,7 @@ class Snowplow:
     """The adapter."""
 
     name = "snowplow"
+    reads = "Snowplow's enriched events as its analytics SDKs write them in JSON."
 
     def recognises(self, fields: Fields) -> bool:
         """Every enriched event has both."""

@@ -23,11 +23,11 @@ def event_of(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if given:
         word, data = _opened(given, "unstruct_event")
         return _opened(data, "unstruct_event.data") if word == _WRAPPER else (word, data)
-    for name, data in fields.items():
-        if name.startswith(_EVENT) and data is not None:
-            if not isinstance(data, dict):
-                raise BadEvent("wrong_type", f"{name} is {data!r:.60}; allowed: an object")
-            return name.removeprefix(_EVENT), data
+    for name, own in fields.items():
+        if name.startswith(_EVENT) and own is not None:
+            if not isinstance(own, dict):
+                raise BadEvent("wrong_type", f"{name} is {own!r:.60}; allowed: an object")
+            return name.removeprefix(_EVENT), own
     return "", {}
 
 
