@@ -37,7 +37,8 @@ async def main(brokers: str, namespace: str, seen: sqlite3.Connection) -> None:
         enable_auto_commit=False,  # the offset is committed after the work, not by the clock
         auto_offset_reset="earliest",
     )
-    async with consumer:
+    try:
+        await consumer.start()
         async for record in consumer:
             headers = dict(record.headers)
             done = "INSERT INTO seen VALUES (?) ON CONFLICT DO NOTHING"
@@ -45,6 +46,8 @@ async def main(brokers: str, namespace: str, seen: sqlite3.Connection) -> None:
                 if seen.execute(done, [headers["ce_id"].decode()]).rowcount:
                     print(act(json.loads(record.value)), flush=True)
             await consumer.commit()
+    finally:
+        await consumer.stop()
 
 
 if __name__ == "__main__":
