@@ -9,6 +9,7 @@ import pytest
 
 from tests.oracle.naive import Fold, fold
 from tests.properties.runner import (
+    END_OF_TIME,
     Person,
     drop_offs_of,
     drop_offs_said,
@@ -22,8 +23,9 @@ from tests.properties.runner import (
 )
 from tests.properties.strategies import AFTERS, CARTS, CHECKOUTS, HOUR, MINUTE, ORDERS, START, VIEWS, Arrival
 from tracker.domain.events import Event, Item
-from tracker.domain.outputs import DropOff, LateEvent, SessionClosed
+from tracker.domain.outputs import Bound, DropOff, LateEvent, SessionClosed
 from tracker.domain.state import MAX_ORDERS
+from tracker.domain.units import NEVER
 
 KINDS = (*VIEWS * 4, *CARTS * 2, *CHECKOUTS, *AFTERS)
 
@@ -89,6 +91,57 @@ def test_a_busy_person_behind_a_slow_watermark(seed: int, longest_step: int) -> 
     assert drop_offs_said(person) == drop_offs_of(expected)
     assert all(session.revision == 1 for session in person.said(SessionClosed))
     assert not [end for end in person.said(DropOff) if end.kind == "cancelled"]
+
+
+@pytest.mark.parametrize("delay", [0, MINUTE])
+def test_what_was_said_of_somebody_who_never_rests_stays_bounded_and_nothing_is_said_twice(
+    delay: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A till that is logged in as a customer."""
+    random = Random(delay)
+    events = [
+        Event(
+            f"{number:05}-{kind}",
+            kind,
+            START + number * 4000 + place,
+            customer_id="p",
+            order_id=f"O{number}" if kind in ORDERS else None,
+            items=[Item("A", price=100.0)],
+            value=100.0 if kind in ORDERS else None,
+            currency="NOK",
+        )
+        for number in range(400)
+        for place, kind in enumerate(("product_added", ORDERS[0]))
+    ]
+    arrivals = arrive(random, events, delay)
+
+    def told() -> Person:
+        person = Person()
+        for arrival in arrivals:
+            person.time(arrival.watermark or NEVER)
+            person.take(arrival.event)
+        return person
+
+    monkeypatch.setattr("tracker.domain.said.MAX_SAID", 400)
+    bounded = told()
+    monkeypatch.setattr("tracker.domain.said.MAX_SAID", 1_000_000)
+    endless = told()
+    for person in (bounded, endless):
+        person.time(START + HOUR + END_OF_TIME)
+    assert Bound("said") in bounded.out
+    assert [output for output in bounded.out if output != Bound("said")] == endless.out
+
+
+def test_the_state_of_somebody_who_never_rests_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.domain.said.MAX_SAID", 600)
+    person, sizes = Person(), []
+    for number in range(1800):
+        ts = START + number * 2000
+        person.time(ts)
+        person.take(Event(f"e{number}", ORDERS[0], ts, customer_id="p", order_id=f"O{number}", value=1.0))
+        if number % 600 == 599:
+            sizes.append(len(person.state.said_raw))
+    assert sizes[2] < 1.2 * sizes[1]
 
 
 def check(person: Person, expected: Fold) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 
 from tests.oracle.naive import fold, overtaken
@@ -18,7 +19,12 @@ from tests.properties.runner import (
 from tests.properties.stories import Story, long_stories, stories
 from tests.properties.strategies import HOUR, MINUTE, START
 from tracker.domain.events import Event, Item
-from tracker.domain.outputs import DropOff, SessionClosed, Transition
+from tracker.domain.merging import merge
+from tracker.domain.model import FoldSettings
+from tracker.domain.outputs import Bound, DropOff, Output, SessionClosed, Transition
+from tracker.domain.state import new_state
+from tracker.domain.table import compile_table
+from tracker.journeys.loader import load
 from tracker.wire.control import Merge
 
 
@@ -50,6 +56,16 @@ def test_an_anonymous_cart_bought_by_the_customer_is_one_journey_one_session_and
     assert len({move.journey_id for move in person.said(Transition)}) == 1
     assert person.said(Transition)[-1].direction == "converted"
     assert [(s.started_at, s.ended_at) for s in person.said(SessionClosed)] == [(ten, ten + 30 * MINUTE)]
+
+
+def test_a_device_that_any_number_of_customers_use_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.domain.merging.MAX_LINKS", 3)
+    state, said = new_state("a:kiosk"), list[Output]()
+    for number in range(5):
+        merge(state, f"c:{number}", START, compile_table(load("nettbutikk-5"), FoldSettings()), START, said)
+    assert state.links == ["c:0", "c:1", "c:2"]
+    assert state.merged_into is None
+    assert said.count(Bound("links")) == 2
 
 
 @given(story=long_stories())

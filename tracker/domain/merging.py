@@ -17,7 +17,7 @@ from tracker.domain.refold import (
     replay,
 )
 from tracker.domain.said import is_member, say
-from tracker.domain.state import MAX_JOINED, Said, State, Track, decode_facts, encode_facts, new_state
+from tracker.domain.state import MAX_JOINED, MAX_LINKS, Said, State, Track, decode_facts, encode_facts, new_state
 from tracker.domain.step import take_late
 from tracker.domain.table import Table
 from tracker.domain.units import NEVER
@@ -29,6 +29,9 @@ def merge(
     """This anonymous person turned out to be `customer`: their past goes there, and every later event with it.
     From a second customer on the device is shared and stands alone. `reached` as for `accept`."""
     if customer in state.links or customer in state.blocked:
+        return
+    if len(state.links) >= MAX_LINKS:
+        out.append(Bound("links"))
         return
     state.links = [*state.links, customer]
     if len(state.links) > 1:

@@ -13,7 +13,7 @@ from tracker.domain import feelings
 from tracker.domain.events import Event
 from tracker.domain.fold import blocks_from, fire_deadlines, fold_event, next_deadline
 from tracker.domain.outputs import Bound, Felt, Happening, Output, Sales, SessionClosed, TriggerFired
-from tracker.domain.said import is_member, say
+from tracker.domain.said import forget_oldest, is_member, say
 from tracker.domain.state import (
     MAX_KEPT_BYTES,
     MAX_TAIL,
@@ -42,7 +42,8 @@ def fold_again(state: State, table: Table, watermark: int, out: list[Output], mo
     happenings: list[Happening] = []
     folded = replay(facts, entries, table, watermark, happenings)
     recount(state, entries, happenings, table, out)
-    if folded > MAX_TAIL or (folded > 1 and too_much(entries[:folded])):
+    moved = folded > MAX_TAIL or (folded > 1 and too_much(entries[:folded]))
+    if moved:
         # Too many to fold again each time: the older half becomes the base, and what comes before it is late.
         half = folded // 2
         base = decode_facts(state.base)
@@ -69,6 +70,8 @@ def fold_again(state: State, table: Table, watermark: int, out: list[Output], mo
     state.waiting = entries[folded:]
     state.mid, state.mid_count = None, 0
     say(state, happenings, table, out)
+    if moved:
+        forget_oldest(state, out)
 
 
 def replay(facts: Facts, entries: list[Entry], table: Table, watermark: int, out: list[Happening]) -> int:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 import msgspec
 
 from tracker.domain import feelings
-from tracker.domain.ids import derive, short_hash
+from tracker.domain.ids import SHORT_HASH_BYTES, derive, short_hash
 from tracker.domain.outputs import (
     Bound,
     DropOff,
@@ -27,6 +27,8 @@ from tracker.domain.outputs import (
 from tracker.domain.rules import ended_by
 from tracker.domain.state import (
     MAX_DROPOFFS,
+    MAX_IDS,
+    MAX_SAID,
     MAX_SAID_TRIGGERS,
     Said,
     SaidDropOff,
@@ -60,6 +62,25 @@ def say(state: State, happenings: list[Happening], table: Table, out: list[Outpu
             out.append(happening)
         else:
             _say_order(state.said, happening, table, out)
+
+
+def forget_oldest(state: State, out: list[Output]) -> None:
+    """Of somebody who is never silent nothing settles: once it is very much, what was said of journeys that are over
+    goes, but for what recent events, folded again, may repeat."""
+    said, base = state.said, state.base_ts
+    if max(len(said.moves), len(said.sessions), len(said.orders) // SHORT_HASH_BYTES) <= MAX_SAID:
+        return
+    tracks = state.facts.tracks
+    journeys = {journey.id for track in tracks for journey in (track.journey, *track.converted) if journey is not None}
+    journeys.update(move[1] for move in said.moves if move[0] >= base)
+    said.moves = [move for move in said.moves if move[1] in journeys]
+    said.entered = {journey: phases for journey, phases in said.entered.items() if journey in journeys}
+    said.phases = {journey: phase for journey, phase in said.phases.items() if journey in journeys}
+    converted = [known for known in said.converted if not known[1] or known[1] in journeys]
+    said.converted = converted[-MAX_SAID:]
+    said.sessions = [known for known in said.sessions[:-MAX_IDS] if known.start >= base] + said.sessions[-MAX_IDS:]
+    said.orders = said.orders[-MAX_SAID * SHORT_HASH_BYTES :]
+    out.append(Bound("said"))
 
 
 def is_member(state: State, table: Table) -> bool:

@@ -32,6 +32,11 @@ MAX_WAITING = 1000
 MAX_JOINED = 5000
 """Members' pasts that an account knows to have taken in. Only what a broker without transactions repeats comes twice,
 and not after so many others."""
+MAX_LINKS = 5000
+"""Customers that a shared device is known to have been used by."""
+MAX_SAID = 2000
+"""Moves, sessions and orders, each, that were said of somebody who is never silent for as long as events may be late;
+more than recent events, folded again, can repeat."""
 MAX_KEPT_BYTES = 4 * 1024 * 1024
 """Of the recent events, and of those that wait: a few hundred events as large as an event may be would be more than a
 store takes at once."""

@@ -30,7 +30,7 @@ from tracker.domain.refold import (
     latest_of,
     too_much,
 )
-from tracker.domain.said import say
+from tracker.domain.said import forget_oldest, say
 from tracker.domain.state import (
     MAX_CONVERTED,
     MAX_KEPT_BYTES,
@@ -251,6 +251,7 @@ def _move_base(state: State, table: Table, watermark: int, out: list[Output]) ->
         state.tail_count -= state.mid_count
         state.mid, state.mid_count = None, 0
         feelings.forget_settled(state.said, state.base_ts)
+        forget_oldest(state, out)
     if state.mid is None and (state.tail_count >= MID_EVERY or len(state.tail) > MAX_KEPT_BYTES // 2):
         state.mid = encode_facts(state.facts)
         state.mid_count, state.mid_at = state.tail_count, len(state.tail)
