@@ -361,8 +361,8 @@ def test_a_topic_with_several_dialects_is_read_in_the_one_that_recognises_the_re
         ("shop.till=nobodys", "TRACKER_DIALECTS: 'nobodys' is no dialect; allowed: auto, canonical"),
         ("shop.other=auto", "TRACKER_DIALECTS has 'shop.other=auto': 'shop.other' is not in TRACKER_RAW_TOPICS"),
         ("shop.till=none.yaml", "none.yaml: cannot be read"),
-        ("shop.till={taken}", "name is canonical, which is another dialect's"),
-        ("shop.till={taken},shop.till={silent}", "name is canonical"),
+        ("shop.till={taken}", "name is 'canonical', which is another dialect's"),
+        ("shop.till={taken},shop.till={silent}", "name is 'canonical'"),
         ("shop.till=auto,shop.till={silent}", "shop.till has several dialects, and silent has no recognise to tell"),
     ],
 )

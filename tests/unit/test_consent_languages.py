@@ -61,7 +61,9 @@ def test_categories_are_what_the_shop_says_they_are() -> None:
     assert category_consent({"marketing": True, "targeting": False}.items()) == Consent(False, None), "the strictest"
     assert category_consent({"ads": True}.items()) is None
     assert category_consent({"ads": True}.items(), {"ads": "marketing"}) == Consent(True, None)
-    assert category_consent([(1, True), ("analytics", "yes")]) is None
+    assert category_consent({"Analytics": "no", "Marketing": "Yes"}.items()) == Consent(True, False), "texts count"
+    assert category_consent({"Analytics": 0, "Marketing": "granted"}.items()) == Consent(True, False)
+    assert category_consent([(1, True), ("analytics", "perhaps"), ("marketing", None)]) is None
 
 
 @pytest.mark.parametrize(

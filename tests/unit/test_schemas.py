@@ -35,6 +35,24 @@ def test_a_record_that_nests_a_type_in_itself_ends_at_a_bound(depth: int) -> Non
             read(payload)
 
 
+EMPTY = {"type": "record", "name": "Empty", "fields": [{"name": "nothing", "type": "null"}]}
+
+
+@pytest.mark.parametrize("items", ["null", EMPTY, {"type": "fixed", "name": "none", "size": 0}])
+def test_a_schema_whose_short_records_could_hold_any_number_of_things_is_none(items: object) -> None:
+    fields = [{"name": "tags", "type": ["null", {"type": "array", "items": items}]}]
+    with pytest.raises(ValueError, match="an array of what takes no bytes"):
+        decoder_of(SchemaText("AVRO", json.dumps({"type": "record", "name": "Event", "fields": fields})))
+
+
+@pytest.mark.parametrize("items", ["string", ["null", "long"], LIST, {"type": "map", "values": "null"}])
+def test_arrays_of_what_takes_bytes_are_read(items: object) -> None:
+    read = decoder_of(SchemaText("AVRO", json.dumps({"type": "array", "items": items})))
+    assert read(b"\x00") == b"[]"
+    with pytest.raises(BadEvent, match="bad_payload"):
+        read(b"\x80\x80\x80\x80\x10")
+
+
 @pytest.mark.parametrize("text", ["null", "7", '"Unknown"', "{", '{"type": 1}'])
 async def test_a_schema_that_is_none_refuses_its_records_and_does_not_stop_the_line(text: str) -> None:
     with Registry() as registry:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 BEGINNING = 200
 
-reason_option = click.option("--reason", help="Only those with this reason.")
+
+def _known(_: click.Context, __: click.Parameter, reason: str | None) -> str | None:
+    from tracker.wire.decode import REASONS
+
+    if reason is not None and reason not in REASONS:
+        raise click.BadParameter(f"{reason!r} is no reason; allowed: {', '.join(REASONS)}")
+    return reason
+
+
+reason_option = click.option("--reason", callback=_known, help="Only those with this reason.")
 
 
 @click.group("dead-letters")

@@ -94,7 +94,12 @@ KNOWN_TYPES: frozenset[str] = frozenset(EVENT_TYPES) | PASSIVE_TYPES
 BOT = "bot"
 """Flag of an event that a crawler caused."""
 
-NOT_AN_IDENTITY: frozenset[str] = frozenset({"", "0", "null", "undefined", "anonymous", "guest", "none", "nan"})
+NOT_AN_IDENTITY: frozenset[str] = frozenset(
+    {
+        *("", "0", "null", "undefined", "anonymous", "guest", "none", "nan"),
+        *("[object object]", "00000000-0000-0000-0000-000000000000"),
+    }
+)
 """Values that shops send where they know nobody (compared in lower case)."""
 
 

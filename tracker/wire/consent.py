@@ -48,7 +48,11 @@ _TCF_BITS = _TCF_PURPOSES + 24
 _BASE64 = re.compile(r"[A-Za-z0-9_-]{32,}")
 _GCS = re.compile(r"G1([01-])([01-])[01-]?")
 
-_GRANTED = {"granted": True, "yes": True, "true": True, "denied": False, "no": False, "false": False}
+_GRANTED = {
+    **dict.fromkeys(("granted", "yes", "true", "1"), True),
+    **dict.fromkeys(("denied", "no", "false", "0"), False),
+}
+"""What is written for a yes or a no, in small letters."""
 
 
 def google_consent(given: Mapping[str, Any]) -> Consent | None:
@@ -70,12 +74,12 @@ def category_consent(
     preferences: Iterable[tuple[Any, Any]], purposes: Mapping[str, Purpose] = CATEGORIES
 ) -> Consent | None:
     """(category, allowed) as consent managers keep them, Segment's `categoryPreferences` among them. `purposes` says by
-    lower-case name what a category is for; others, and what is neither true nor false, say nothing."""
-    found: list[tuple[Purpose, bool]] = []
-    for name, allowed in preferences:
-        if isinstance(name, str) and isinstance(allowed, bool) and (purpose := purposes.get(name.lower())) is not None:
-            found.append((purpose, allowed))
-    return _strictest(found) if found else None
+    lower-case name what a category is for; others, and what is neither yes nor no, say nothing."""
+    return _strictest(
+        (purpose, _GRANTED.get(str(allowed).lower()))
+        for name, allowed in preferences
+        if isinstance(name, str) and (purpose := purposes.get(name.lower())) is not None
+    )
 
 
 def tcf_consent(text: str) -> Consent | None:

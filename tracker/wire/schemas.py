@@ -78,6 +78,8 @@ def _avro(schema: SchemaText) -> Decoder:
     except fastavro.schema.SchemaParseException as error:
         raise ValueError(f"the Avro schema cannot be used: {error!r}") from None
 
+    if _is_bottomless(writer, named):
+        raise ValueError("the Avro schema has an array of what takes no bytes: a short record could hold any number")
     # The compiled reader has no bound: where a type holds itself, a small record could nest it until the process dies.
     read = read_in_python if _holds_itself(writer, named) else fastavro.schemaless_reader
 
@@ -113,6 +115,47 @@ def _holds_itself(schema: Any, named: Mapping[str, Any]) -> bool:
         return look(part["items"] if kind == "array" else part["values"] if kind == "map" else [])
 
     return look(schema)
+
+
+def _is_bottomless(schema: Any, named: Mapping[str, Any]) -> bool:
+    """Whether a parsed schema has an array whose items take no bytes."""
+    seen: set[str] = set()
+
+    def is_nothing(part: Any, within: frozenset[str] = frozenset()) -> bool:
+        kind, given = _type_of(part, named)
+        if kind in ("record", "error"):
+            name = given["name"]
+            return name not in within and all(is_nothing(field["type"], within | {name}) for field in given["fields"])
+        return kind == "null" or (kind == "fixed" and given["size"] == 0)
+
+    def look(part: Any) -> bool:
+        if isinstance(part, list):
+            return any(look(one) for one in part)
+        kind, given = _type_of(part, named)
+        if kind in ("record", "error"):
+            if given["name"] in seen:
+                return False
+            seen.add(given["name"])
+            return any(look(field["type"]) for field in given["fields"])
+        if kind == "array":
+            return is_nothing(given["items"]) or look(given["items"])
+        return kind == "map" and look(given["values"])
+
+    return look(schema)
+
+
+def _type_of(part: Any, named: Mapping[str, Any]) -> tuple[str, Any]:
+    """(type, what defines it) of a part of a parsed schema that is no union; `union` for one."""
+    while True:
+        if isinstance(part, list):
+            return "union", part
+        if isinstance(part, str):
+            if part not in named:
+                return part, part
+            part = named[part]
+        if isinstance(part["type"], str):
+            return part["type"], part
+        part = part["type"]
 
 
 def _protobuf(schema: SchemaText) -> Decoder:

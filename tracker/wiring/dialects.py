@@ -69,8 +69,6 @@ def dialect_of(name: str, warn: Callable[[str], object] = log.warning) -> Dialec
     mapped, slips = load_mapping(name)
     for slip in slips:
         warn(slip)
-    if mapped.name in (AUTO, CANONICAL, *known):
-        raise SettingError(f"{name}: name is {mapped.name}, which is another dialect's; allowed: a name of its own")
     return mapped
 
 

@@ -16,6 +16,7 @@ import msgspec
 from tracker.domain.events import KNOWN_TYPES, Campaign, Consent, Event, Item
 from tracker.errors import BadEvent
 from tracker.wire.consent import gcs_consent, tcf_consent, together
+from tracker.wire.dialects import DIALECTS
 from tracker.wire.dialects.common import content_id, json_object, snake
 from tracker.wire.dialects.dialect import Fields
 from tracker.wire.dialects.paths import Path, holds
@@ -32,6 +33,7 @@ from tracker.wire.dialects.rules import (
     table_of,
     word,
 )
+from tracker.wire.reading import AUTO, CANONICAL
 from tracker.wire.times import TS_MISSING
 
 FIELDS: Mapping[str, str] = {
@@ -56,6 +58,7 @@ CONSENT = {"marketing": "flag", "analytics": "flag", "tcf": "text", "gcs": "text
 ITEM = {"product_id": "id", "sku": "id", "name": "text", "category": "text", "quantity": "whole", "price": "number"}
 SHAPE = ("type", "event_id", "ts", *FIELDS, "campaign", "consent", "items", "properties")
 TOP = ("name", "recognise", "take", "each", *SHAPE, "cases")
+_TAKEN = frozenset({AUTO, CANONICAL, *(dialect.name for dialect in DIALECTS)})
 ELSE = ("snake", "refuse", "skip")
 """What `else` of the type may say besides a type."""
 
@@ -242,6 +245,8 @@ def compile_mapping(spec: object) -> MappedDialect:
     name = keys.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Wrong(("name",), f" is {name!r}; required: small letters, digits, _ and -")
+    if name in _TAKEN:
+        raise Wrong(("name",), f" is {name!r}, which is another dialect's; allowed: a name of its own")
     base = {key: (keys[key], (key,)) for key in SHAPE if key in keys}
     unknown: list[tuple[Key, str]] = []
     cases: list[tuple[Path | None, Shape]] = []
