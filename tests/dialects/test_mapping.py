@@ -285,6 +285,8 @@ def test_records_are_recognised_by_fields_and_what_stands_there(
     [
         ("name: Till\ntype: k\ncustomer_id: w", "1: name is 'Till'; required: small letters, digits, _ and -"),
         ("name: t\ncustomer_id: w", "1: type is missing"),
+        ("name: t\ntype: 7\ncustomer_id: w", "2: type is 7; allowed: a path, or keys and values"),
+        ("name: t\ntype: k\ncustomer_id:", "3: customer_id is None; allowed: a path, or keys and values"),
         ("name: t\ntype: k", "1: customer_id or anonymous_id is missing: whose the event is"),
         ("name: t\ntype: k\ncustomer: w", "3: customer is not a key. Did you mean customer_id? Allowed: name, "),
         ("name: t\ntype: k\ncustomer_id: order-no", "3: customer_id is 'order-no': Bad jmespath expression"),

@@ -28,6 +28,7 @@ from tracker.wire.dialects.rules import (
     Wrong,
     choice,
     compile_rule,
+    keys_of,
     known,
     path_of,
     table_of,
@@ -308,7 +309,7 @@ def _shape(specs: Specs, at: Key, unknown: list[tuple[Key, str]]) -> Shape:
 
 
 def _type_rule(spec: object, at: Key, unknown: list[tuple[Key, str]]) -> TypeRule:
-    keys = {"path": spec} if isinstance(spec, str) else dict(table_of(spec, at))
+    keys = keys_of(spec, at)
     values = table_of(keys.pop("values", {}), (*at, "values"))
     otherwise = keys.pop("else", "snake")
     rule = compile_rule(keys, at, "text")

@@ -90,7 +90,7 @@ KEPT = object()
 
 def compile_rule(spec: object, at: Key, kind: str, sources: Collection[str] = ("record",)) -> Rule:
     """A rule that gives a value of this kind; `sources` is what `from` may say. Raises `Wrong`."""
-    keys = {"path": spec} if isinstance(spec, str) else table_of(spec, at)
+    keys = keys_of(spec, at)
     known(keys, at, (*COMMON, *KINDS[kind]))
     if ("path" in keys) == ("constant" in keys):
         raise Wrong(at, ": allowed: a path, or keys with one of path and constant")
@@ -130,6 +130,15 @@ def table_of(spec: object, at: Key) -> dict[str, Any]:
     if not isinstance(spec, dict):
         raise Wrong(at, f" is {spec!r:.60}; allowed: keys and values")
     return spec
+
+
+def keys_of(spec: object, at: Key) -> dict[str, Any]:
+    """The keys of a rule, which may be its path alone. Raises `Wrong`."""
+    if isinstance(spec, str):
+        return {"path": spec}
+    if not isinstance(spec, dict):
+        raise Wrong(at, f" is {spec!r:.60}; allowed: a path, or keys and values")
+    return dict(spec)
 
 
 def known(keys: Iterable[str], at: Key, allowed: Iterable[str]) -> None:
