@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tracker.broker.discard import FAILURES
+from tracker.stream.settling import SETTLED
 from tracker.wire.position import Position, decode_position
 from tracker.wire.topics import Topics
 
@@ -59,8 +60,11 @@ class Monitor:
     """(when it was asked, partition -> what was committed)"""
     committed: dict[int, Position] = field(default_factory=dict)
     """The newest answer."""
+    fallen: dict[int, tuple[float, str]] = field(default_factory=dict)
+    """By partition: since when its position lies before one that was seen, and from where to where."""
     backwards: list[str] = field(default_factory=list)
-    """Positions that fell, which none may."""
+    """Positions that fell and stayed there, which none may: a broker that was killed answers with old ones for a moment
+    (see decision 45)."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -110,7 +114,12 @@ class Monitor:
             position = decode_position(metadata)
             before = self.committed.get(partition)
             if before is not None and position.order() < before.order():
-                self.backwards.append(f"partition {partition}: from {before.encode()} to {position.encode()}")
+                fell = f"partition {partition}: from {before.encode()} to {position.encode()}"
+                since, _ = self.fallen.setdefault(partition, (asked, fell))
+                if asked - since <= SETTLED:
+                    continue
+                self.backwards.append(fell)
+            self.fallen.pop(partition, None)
             self.committed[partition] = position
             found[partition] = position.order()
         self.polls.append((asked, found))

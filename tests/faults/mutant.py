@@ -114,8 +114,8 @@ def _suppression() -> None:
     """What is folded again is said again."""
     reconcile = TrackPartition._reconcile
 
-    def say_all(self: TrackPartition, known: Known, short_since: float | None) -> None:
-        reconcile(self, known, short_since)
+    def say_all(self: TrackPartition, known: Known) -> None:
+        reconcile(self, known)
 
     _patch(TrackPartition, "_reconcile", say_all)
 

@@ -135,7 +135,7 @@ def report_of(
     settled: float | None,
 ) -> Report:
     """Put together what the parts of a campaign know."""
-    for fell in monitor.backwards:
+    for fell in [*monitor.backwards, *(what for _, what in monitor.fallen.values())]:
         verdict.differs("committed positions that fell", position=fell)
     return Report(
         plan,

@@ -7,6 +7,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from tests.faults.lives import DISORDER, LATENESS, Kind
 from tests.faults.monitor import Fault, Monitor
@@ -18,8 +20,10 @@ from tests.faults.workers import Lines, Pool
 from tests.properties.log import LogRecord
 from tracker.metrics import Tally
 from tracker.stream.canonical import Canonical
+from tracker.stream.settling import SETTLED
 from tracker.stream.sources import EventSource
 from tracker.wire.decode import encode_event
+from tracker.wire.position import Position
 from tracker.wire.reading import AUTO, reader_of
 from tracker.wire.topics import Topics
 
@@ -123,3 +127,19 @@ def test_a_partition_belongs_to_the_worker_that_took_it_up_last(tmp_path: Path) 
     second.log.write_text(line % (3, "track", 1) + line % (2, "track", 2) + line % (5, "ingest", 0))
     assert (pool.owned(first), pool.owned(second)) == ([0, 2], [1])
     pool.kill_all()
+
+
+def test_a_position_that_falls_counts_only_where_it_stays() -> None:
+    monitor = Monitor("broker", Topics(), 1)
+    where = TopicPartition(Topics().events, 0)
+
+    def note(asked: float, offset: int) -> None:
+        monitor._note(asked, {where: OffsetAndMetadata(offset, Position(offset).encode())})
+
+    for asked, offset in ((0.0, 5), (1.0, 9), (2.0, 1), (4.0, 1), (5.0, 10)):
+        note(asked, offset)
+    assert (monitor.fallen, monitor.backwards, monitor.committed[0].offset) == ({}, [], 10)
+    note(6.0, 2)
+    assert list(monitor.fallen) == [0]
+    note(6.0 + SETTLED + 1, 2)
+    assert monitor.backwards == ['partition 0: from {"offset":10} to {"offset":2}']

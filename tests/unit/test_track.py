@@ -13,7 +13,9 @@ from tracker.domain.events import Event, Item
 from tracker.errors import Fenced, Unavailable
 from tracker.stream import pace, track
 from tracker.stream.fit import TRUNCATED_HEADER, size
-from tracker.stream.reconcile import SETTLED, Contradiction
+from tracker.stream.marks import Marks, decode_meta, encode_meta, without_told
+from tracker.stream.reconcile import Contradiction
+from tracker.stream.settling import SETTLED
 from tracker.wire.control import Merge, control_headers, encode_control
 from tracker.wire.position import Position
 
@@ -263,7 +265,7 @@ async def test_an_outage_does_not_count_as_time_in_which_the_log_ended_too_early
         raise Unavailable("the store is away")
 
     clock = [1000.0]
-    monkeypatch.setattr("tracker.stream.track.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("tracker.stream.settling.time.monotonic", lambda: clock[0])
     bench = Bench()
     owner = bench.partition()
     await owner.assign()
@@ -281,3 +283,42 @@ async def test_an_outage_does_not_count_as_time_in_which_the_log_ended_too_early
     clock[0] += SETTLED + 1
     with pytest.raises(Contradiction):
         await owner.assign()
+
+
+async def test_a_broker_that_has_forgotten_its_position_for_a_moment_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Apache Kafka's coordinator may be after a crash, before it has loaded all of its offsets."""
+    clock = [1000.0]
+    monkeypatch.setattr("tracker.stream.settling.time.monotonic", lambda: clock[0])
+    bench = Bench()
+    owner = bench.partition()
+    await owner.assign()
+    first = bench.publisher.position
+    for number in range(3):
+        await owner.handle([of_event(number, added(str(number), ts=NOON + number * DAY))], number + 1)
+    await owner.handle([of_time(3, NOON + 9 * DAY)], 4)
+    said, last = _said(bench), bench.publisher.position
+    assert len(said) > 3
+    owner = bench.partition()
+    bench.publisher.position = first
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="the broker's position is offset 0, which was 1 before"):
+            await owner.assign()
+        clock[0] += SETTLED
+    bench.publisher.position = last
+    assert await owner.assign() == 4
+    assert _said(bench) == said, "nothing was published again"
+    bench.publisher.position = first
+    with pytest.raises(Unavailable, match="has yet to read"):
+        await owner.assign()
+    clock[0] += SETTLED + 1
+    assert await owner.assign() == 4
+    assert "the broker has lost its position, offset 1, and is at 0 again" in caplog.text
+
+
+def test_after_an_operators_word_the_broker_may_hold_any_position() -> None:
+    marks = Marks({"shop.clicks/0": 5}, {0: (4, 3)})
+    meta = decode_meta(without_told(encode_meta(marks, Position(7))))
+    assert (meta.sources, meta.passed, meta.told) == (marks.sources, marks.passed, None)
+    assert without_told(b"") == b""

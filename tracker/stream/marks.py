@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from tracker.domain.units import NEVER
+from tracker.wire.position import Position
 
 
 class Marks(msgspec.Struct):
@@ -51,5 +52,23 @@ class Marks(msgspec.Struct):
         return Marks(dict(self.sources), dict(self.passed))
 
 
+class Meta(Marks):
+    """What the store keeps beside a partition's position: the marks, and what the broker had confirmed by then."""
+
+    told: Position | None = None
+    """The broker has said that it holds this position; None where it has held none."""
+
+
 encode_marks = msgspec.msgpack.Encoder().encode
 decode_marks = msgspec.msgpack.Decoder(Marks).decode
+decode_meta = msgspec.msgpack.Decoder(Meta).decode
+
+
+def encode_meta(marks: Marks, told: Position | None) -> bytes:
+    """`Meta` with these marks, as bytes."""
+    return encode_marks(Meta(marks.sources, marks.passed, told))
+
+
+def without_told(meta: bytes) -> bytes:
+    """An encoded `Meta` (empty: none) after which the broker may hold any position."""
+    return encode_meta(decode_meta(meta), None) if meta else meta

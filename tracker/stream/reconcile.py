@@ -17,9 +17,6 @@ Stop = Literal["both_lost", "published_lost", "log_deleted", "folded_lost", "fol
 was folded; the store lost what the log no longer has; the log ends before what is folded; before what is published."""
 
 PAST_END: frozenset[Stop] = frozenset({"folded_past_end", "published_past_end"})
-SETTLED = 10.0
-"""Seconds for which the log must end before what is known of it until that is believed: a broker may have yet to catch
-up after a restart."""
 
 Accepted = Literal["loss", "repeats"]
 """What the operator would rather have where nobody knows what was published: outputs that are missing, or outputs

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tracker.errors import Irreconcilable, PartitionError
+from tracker.stream.marks import without_told
 from tracker.stream.ports import Commit, OutRecord, PartitionRow, Publisher, Store
 from tracker.stream.reconcile import Accepted, Contradiction, Known, Resolution, Stop, reconcile, resolve
 from tracker.wire.position import Position
@@ -99,7 +100,7 @@ class Recovery:
             commit = Commit(
                 begin=row.position if row is not None else None,
                 end=resolution.folded,
-                meta=row.meta if row is not None else b"",
+                meta=without_told(row.meta) if row is not None else b"",
                 states=(),
                 gone=(),
                 timers=(),

@@ -23,12 +23,13 @@ from tracker.domain.lineup import decode_lineups, encode_lineups
 from tracker.domain.units import NEVER
 from tracker.errors import Fenced, Unavailable
 from tracker.metrics import Metrics, Tally
-from tracker.stream.marks import Marks, decode_marks, encode_marks
+from tracker.stream.marks import Meta, decode_meta, encode_meta
 from tracker.stream.pace import Pace
 from tracker.stream.partition import Compile, PartitionFold
 from tracker.stream.ports import Commit, OutRecord, Publisher, Record, Store
-from tracker.stream.reconcile import SETTLED, Contradiction, Known, reconcile
+from tracker.stream.reconcile import Contradiction, Known, reconcile
 from tracker.stream.refused import Refused
+from tracker.stream.settling import Settling
 from tracker.wire.control import Config, control_headers, encode_control
 from tracker.wire.encode import OutputEncoder
 from tracker.wire.position import Position
@@ -106,8 +107,10 @@ class TrackPartition:
         self._told_at = 0.0
         self._letters_from = 0
         """The offset from which records that cannot be folded have no dead letter yet."""
-        self._short_since: float | None = None
-        """Since when every attempt has seen the log end before what is known of it."""
+        self._ends_early = Settling()
+        """The log ends before what is known of it."""
+        self._forgets = Settling()
+        """The broker's position lies before one that it had confirmed."""
         self._pace = Pace(context.limits.records, context.limits.deadlines)
         self._refused = Refused(partition, context.topics, self._tally, context.limits.record_bytes, context.seal)
         self._leaving = False
@@ -125,7 +128,8 @@ class TrackPartition:
         context, partition = self._context, self.partition
         self._fold = None
         self._tally.clear()  # a batch that failed was not counted
-        short_since, self._short_since = self._short_since, None  # kept only by an attempt that sees the end again
+        self._ends_early.begin()
+        self._forgets.begin()
         self._token = token_hex(16)
         await context.store.take(partition, self._token)
         self.steps += 1
@@ -134,11 +138,13 @@ class TrackPartition:
         row = await context.store.row(partition)
         committed = await self._publisher.committed()
         self._stored = row.position if row is not None else None
+        meta = decode_meta(row.meta) if row is not None and row.meta else Meta()
+        self._check_broker(meta.told, committed)
         start, end = await context.log_range(partition)
         first = row is None and committed in {None, Position(start)}
         known = Known(self._stored, committed, start, end, first and await context.has_outputs(partition))
         self.steps += 1
-        suppress_until = self._reconcile(known, short_since)
+        suppress_until = self._reconcile(known)
         self._letters_from = suppress_until.offset if suppress_until is not None else 0
         resume = self._stored or Position(start)
         self._told, self._told_at = committed, time.perf_counter()
@@ -158,7 +164,7 @@ class TrackPartition:
             self._tally,
             cache=context.limits.cache,
             position=resume,
-            marks=decode_marks(row.meta) if row is not None and row.meta else Marks(),
+            marks=meta,
             suppress_until=suppress_until,
             lineups=decode_lineups(lineups) if lineups is not None else (),
             erased=decode_erased(erased) if erased is not None else None,
@@ -184,17 +190,32 @@ class TrackPartition:
         await context.append([OutRecord(context.topics.events, self.partition, None, value, headers, now())])
         self._said = context.config
 
-    def _reconcile(self, known: Known, short_since: float | None) -> Position | None:
+    def _check_broker(self, told: Position | None, committed: Position | None) -> None:
+        """A broker that was killed may, for a moment after its start, answer with positions of long ago: until it has
+        read all that it wrote down. Raises `Unavailable`; where it goes on saying so, it is believed."""
+        if told is None or committed is None or committed.order() >= told.order():
+            return
+        where = f"partition {self.partition} of {self._context.topics.events}"
+        if not self._forgets.lasts():
+            raise Unavailable(
+                f"{where}: the broker's position is offset {committed.offset}, which was {told.offset} before: it has "
+                "yet to read what it knows"
+            )
+        log.error(
+            "%s: the broker has lost its position, offset %d, and is at %d again: the last outputs may come a second "
+            "time with the same ids",
+            where,
+            told.offset,
+            committed.offset,
+        )
+
+    def _reconcile(self, known: Known) -> Position | None:
         """See `reconcile`. A log that ends too early may be a broker's that has yet to catch up after a restart."""
         where = f"partition {self.partition} of {self._context.topics.events}"
         try:
             suppress_until = reconcile(known, where)
         except Contradiction as error:
-            if not error.may_pass:
-                raise
-            moment = time.monotonic()
-            self._short_since = moment if short_since is None else short_since
-            if moment - self._short_since > SETTLED:
+            if not error.may_pass or self._ends_early.lasts():
                 raise
             raise Unavailable(f"{where} ends at {known.end}, before what is known of it") from error
         if suppress_until is not None:
@@ -282,7 +303,7 @@ class TrackPartition:
             Commit(
                 begin=self._stored,
                 end=walked.position,
-                meta=encode_marks(fold.marks),
+                meta=encode_meta(fold.marks, self._told),
                 states=states,
                 gone=walked.gone,
                 timers=walked.timers,
@@ -320,7 +341,7 @@ class TrackPartition:
 
     async def _trim(self, position: Position, fold: PartitionFold) -> None:
         """What is published need not wait in the store for the next batch: it may be about somebody who was erased."""
-        commit = Commit(position, position, encode_marks(fold.marks), (), (), (), (), None, self._published)
+        commit = Commit(position, position, encode_meta(fold.marks, self._told), (), (), (), (), None, self._published)
         await self._context.store.commit(self.partition, self._token, commit)
         self._published = []
 

@@ -12,8 +12,9 @@ from tracker.broker.offsets import Offsets, members
 from tracker.broker.publisher import make_publisher, position_of
 from tracker.errors import Irreconcilable, SettingError, Unavailable
 from tracker.settings import Settings
-from tracker.stream.reconcile import PAST_END, SETTLED, Accepted
+from tracker.stream.reconcile import PAST_END, Accepted
 from tracker.stream.recovery import Finding, Recovery, check_offered
+from tracker.stream.settling import SETTLED
 from tracker.wire.position import Position
 from tracker.wire.topics import Topics
 from tracker.wiring.parts import (
